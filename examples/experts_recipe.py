@@ -1,0 +1,39 @@
+"""The recipe of examples/experts.py: puppets as in ``jova_study``, 4.3 M parameters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from examples.experts import Experts
+from phonofilm import tasks
+from phonofilm.backbone import DataStreamConfig, StreamConfig
+from phonofilm.context import ByteText
+from phonofilm.encoders import text
+from phonofilm.experiment import Experiment, LinkDropout
+from phonofilm.guidance import Away, Both, unlinked
+from phonofilm.layers import Rope
+from phonofilm.losses import FlowLoss
+from phonofilm.recipes import jova
+from phonofilm.types import CLOSED
+
+
+def experts_study() -> Experiment:
+    """The same data, budget, codecs and text as ``jova_study``; another network, tasks and guidance."""
+    rope = Rope(sizes=(36, 18, 18), scale=(32.0, 1.0, 1.0), theta=100.0)
+    stream = {"width": 144, "heads": 2, "mlp": 576, "time": 64, "rope": rope}
+    return replace(
+        jova.jova_study(),
+        name="experts_study",
+        model=Experts(
+            video=DataStreamConfig(channels=256, **stream),
+            audio=StreamConfig(channels=20, **stream),
+            text=ByteText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=144),
+            num_experts=2,
+            num_trunk=4,
+        ),
+        tasks=((tasks.T2AV, 0.5), (tasks.I2AV, 0.2), (tasks.A2V, 0.15), (tasks.V2A, 0.15)),
+        losses=(FlowLoss(),),
+        regions=(),
+        link_dropout=(LinkDropout(links=CLOSED, share=0.1),),
+        guidance=(Away(edit=Both((jova.NEGATIVE, unlinked)), video=1.5, audio=1.5),),
+    )

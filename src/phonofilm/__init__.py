@@ -1,0 +1,40 @@
+"""Joint generation of video and sound: ``phonofilm.load("pocket").generate(Request(...))``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from phonofilm.version import __version__
+
+if TYPE_CHECKING:
+    from phonofilm.generate import Film, load
+    from phonofilm.media import read_clip, read_image, read_wave, write_clip
+    from phonofilm.types import Clip, Prompt, Request, Sound
+
+__all__ = [
+    "Clip",
+    "Film",
+    "Prompt",
+    "Request",
+    "Sound",
+    "__version__",
+    "load",
+    "read_clip",
+    "read_image",
+    "read_wave",
+    "write_clip",
+]
+_HOMES = {
+    "generate": ("Film", "load"),
+    "media": ("read_clip", "read_image", "read_wave", "write_clip"),
+    "types": ("Clip", "Prompt", "Request", "Sound"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Public names are imported when first asked for, so that ``phonofilm --help`` need not load torch."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"phonofilm.{module}"), name)
+    raise AttributeError(f"module 'phonofilm' has no attribute {name!r}")

@@ -1,0 +1,290 @@
+"""CCL (arXiv 2603.18600), a RECONSTRUCTION: its equations are not public beyond the abstract. See docs/ccl.md.
+
+Two Wan towers. After self-attention each stream reads the other by attention without a gate, in windows that belong to
+the same time (TARP), beside learnable context tokens (LCT) that are always there (CCA). What must read nothing of the
+other stream reads the context tokens alone: a stream whose link is closed, and clean reference tokens (DCR). That state
+is trained, so guidance can move away from it (UCG).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from phonofilm.backbone import Backbone, TowerConfig
+from phonofilm.blocks import Context, Hidden, State, Tower, moved
+from phonofilm.context import ByteContext, ByteText, TowerText
+from phonofilm.layers import Reader, Rope, Rotation, TowerProjection, attend, init_linear, rope, rotate
+from phonofilm.types import AVInput, Grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealTime:
+    """Windows by seconds: right for causal codecs, whose first frame is short, and for any ratio of rates."""
+
+    num_frames: float = 3.0
+    """Length of a window in video frames."""
+
+    def centres(self, video: Grid, audio: Grid) -> Float[Tensor, " F"]:
+        """Middle of each video frame's window, in audio tokens: 7 is the middle of token 7. Kept inside the sound."""
+        index = torch.arange(video.frames, dtype=torch.float64)
+        middle = torch.where(index == 0, video.first / 2, video.first + (index - 0.5) * video.step)
+        return ((middle - audio.first) / audio.step + 0.5).clamp(0, audio.frames - 1)
+
+    def width(self, video: Grid, audio: Grid) -> int:
+        """Audio tokens of a window: so many that it covers its video frames."""
+        return math.ceil(self.num_frames * video.step / audio.step - 1e-6)
+
+    def frames(self, video: Grid, audio: Grid) -> Int[Tensor, " N"]:
+        """The video frame that each audio token reads: the one shown at its middle."""
+        middle = audio.first + (torch.arange(audio.frames, dtype=torch.float64) - 0.5) * audio.step
+        frame = torch.floor((middle - video.first) / video.step + 1e-9) + 1
+        return frame.clamp(0, video.frames - 1).long()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floored:
+    """Windows by whole numbers of tokens, as a third-party trainer reads the paper (musubi-tuner, branch ltx-2).
+
+    Centres drift from the clock where the number of audio tokens is no multiple of the video frames: 0.34 s at the end
+    of a clip with 21 frames and 158 tokens, whose last 4 tokens no frame reads.
+    """
+
+    num_frames: int = 3
+
+    def centres(self, video: Grid, audio: Grid) -> Float[Tensor, " F"]:
+        """Half a frame's tokens, then a whole number of tokens per frame."""
+        each = self._each(video, audio)
+        return (each // 2 + each * torch.arange(video.frames)).double()
+
+    def width(self, video: Grid, audio: Grid) -> int:
+        """A whole number of tokens per frame."""
+        return self.num_frames * self._each(video, audio)
+
+    def frames(self, video: Grid, audio: Grid) -> Int[Tensor, " N"]:
+        """The frame at the same share of the clip."""
+        return (torch.arange(audio.frames) * video.frames // audio.frames).clamp(max=video.frames - 1)
+
+    def _each(self, video: Grid, audio: Grid) -> int:
+        if audio.frames < video.frames:
+            raise ValueError(f"{audio.frames} audio tokens for {video.frames} video frames: take RealTime windows")
+        return audio.frames // video.frames
+
+
+Partition = RealTime | Floored
+
+
+class Windows(NamedTuple):
+    """Who reads what: queries in groups of equal size, and the keys that a group shares."""
+
+    queries: Int[Tensor, "G Q"]
+    keys: Int[Tensor, "G K"]
+    inside: Bool[Tensor, "G K"] | None
+    """False for keys beyond either end; None where all count."""
+    back: Int[Tensor, " N"]
+    """Where each query stands among the groups, end to end."""
+
+
+def audio_windows(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> Windows:
+    """For video that reads audio: the tokens of a frame share a window of sound, cut off at both ends of the clip."""
+    with torch.inference_mode(False):
+        width = partition.width(video, audio)
+        start = torch.ceil(partition.centres(video, audio) - width / 2 - 1e-6).long()
+        keys = start[:, None] + torch.arange(width)
+        own = torch.arange(video.tokens)
+        inside = (keys >= 0) & (keys < audio.frames)
+        return _on(Windows(own.view(video.frames, -1), keys.clamp(0, audio.frames - 1), inside, own), device)
+
+
+def video_windows(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> Windows:
+    """For audio that reads video: the tokens that read the same frame share its picture."""
+    with torch.inference_mode(False):
+        frames = partition.frames(video, audio)
+        counts = torch.bincount(frames, minlength=video.frames)
+        first, most = counts.cumsum(0) - counts, int(counts.max())
+        queries = (first[:, None] + torch.arange(most)).clamp(max=audio.frames - 1)  # short groups ask again, unheard
+        back = frames * most + torch.arange(audio.frames) - first[frames]
+        return _on(Windows(queries, torch.arange(video.tokens).view(video.frames, -1), None, back), device)
+
+
+@torch.compiler.assume_constant_result  # a compiled block holds the tables of its grids: one graph a clip length
+def windows(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> tuple[Windows, Windows]:
+    """``audio_windows`` and ``video_windows``, which all layers share."""
+    return _windows(partition, video, audio, device)
+
+
+@lru_cache(maxsize=64)
+def _windows(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> tuple[Windows, Windows]:
+    return audio_windows(partition, video, audio, device), video_windows(partition, video, audio, device)
+
+
+def _on(windows: Windows, device: torch.device) -> Windows:
+    inside = None if windows.inside is None else windows.inside.to(device)
+    return Windows(windows.queries.to(device), windows.keys.to(device), inside, windows.back.to(device))
+
+
+class ContextAttention(nn.Module):
+    """One stream reads the other and its context tokens in one softmax; no gate (CCA).
+
+    ``out`` starts at zero, so that a pre-trained tower starts as it was. It has no bias: without context tokens a
+    closed link adds nothing at all, which is attention times zero, the state that the paper argues against; with some
+    it adds what the network has learnt to say of an absent partner.
+    """
+
+    def __init__(self, own: TowerConfig, other: TowerConfig, num_context: int, positions: Rope) -> None:
+        super().__init__()
+        self.rope = positions
+        self.norm_own = nn.LayerNorm(own.width, eps=1e-6)
+        self.norm_other = nn.LayerNorm(other.width, eps=1e-6)
+        self.projection = TowerProjection(own.width, own.heads, other.width)
+        self.context = nn.Parameter(0.02 * torch.randn(2, num_context, own.width))
+        self.out = nn.Linear(own.width, own.width, bias=False)
+
+    def forward(self, own: Hidden, other: Hidden, windows: Windows | None) -> Hidden:
+        """The stream after reading; ``windows`` is None where the link is closed. Given tokens read as if it were."""
+        p = self.projection
+        q = rotate(p.queries(_normed(self.norm_own, own.x)), self._rotation(own.seconds))
+        k, v = p.norm_k(self.context[0].float()).to(self.context.dtype), self.context[1]
+        k, v = (part.unflatten(-1, (p.heads, -1)).unsqueeze(0) for part in (k, v))
+        attended = self._alone(q.to(v.dtype), k, v)
+        if windows is not None:
+            met, count = self._met(q, (k, v), other, windows), own.grid.tokens
+            kept = own.given[:, :count].unsqueeze(-1)
+            met = torch.where(kept, attended[:, :count].to(met.dtype), met)
+            attended = torch.cat((met, attended[:, count:].to(met.dtype)), dim=1)
+        return moved(own, own.x + self.out(attended))
+
+    def _alone(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "B S D"]:
+        """The context tokens alone; zeros if there are none."""
+        if not k.shape[1]:
+            return torch.zeros_like(q).flatten(2)
+        return attend(q, k.expand(len(q), -1, -1, -1), v.expand(len(q), -1, -1, -1))
+
+    def _met(self, q: Tensor, context: tuple[Tensor, Tensor], other: Hidden, windows: Windows) -> Tensor:
+        """The context tokens and the window, for the tokens of the grid; references of the other are not read."""
+        p, count = self.projection, other.grid.tokens
+        # What is given must not be changed for its reader's sake: no gradient into a clean stream.
+        x = torch.where(other.given.unsqueeze(-1), other.x.detach(), other.x)[:, :count]
+        x = _normed(self.norm_other, x)
+        v = p.values(x)
+        k = rotate(p.keys(x), self._rotation(other.seconds[:, :count])).to(v.dtype)
+        groups, total = len(windows.keys), len(q) * len(windows.keys)
+        k, v = (
+            torch.cat((always.to(part.dtype).expand(total, -1, -1, -1), _picked(part, windows.keys)), dim=1)
+            for always, part in zip(context, (k, v))
+        )
+        mask = None
+        if windows.inside is not None:
+            mask = F.pad(windows.inside, (context[0].shape[1], 0), value=True).repeat(len(q), 1)
+        done = attend(_picked(q.to(v.dtype), windows.queries), k, v, mask)
+        return done.unflatten(0, (len(q), groups)).flatten(1, 2).index_select(1, windows.back)
+
+    def _rotation(self, seconds: Float[Tensor, "B S"]) -> Rotation:
+        return rope(F.pad(seconds.unsqueeze(-1), (0, 2)), self.rope)
+
+
+def _normed(norm: nn.LayerNorm, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
+    return norm(x.float()).to(x.dtype)
+
+
+def _picked(x: Float[Tensor, "B S H E"], index: Int[Tensor, "G K"]) -> Float[Tensor, "BG K H E"]:
+    """Tokens in groups, the groups of all samples as one batch."""
+    return x.index_select(1, index.flatten()).unflatten(1, index.shape).flatten(0, 1)
+
+
+class Block(nn.Module):
+    """A layer of both towers; the streams meet between self-attention and text."""
+
+    def __init__(self, numbers: CCL) -> None:
+        super().__init__()
+        video, audio = numbers.video, numbers.audio
+        self.partition = numbers.partition
+        self.video = Tower(video, numbers.reading)
+        self.audio = Tower(audio, numbers.reading)
+        self.video_context = ContextAttention(video, audio, numbers.num_context, numbers.shared(video))
+        self.audio_context = ContextAttention(audio, video, numbers.num_context, numbers.shared(audio))
+
+    def forward(self, state: State) -> State:
+        """Both read what the other was before it read."""
+        video, audio = self.video.look(state.video), self.audio.look(state.audio)
+        a2v = v2a = None
+        if video.grid.tokens and audio.grid.tokens:
+            a2v, v2a = windows(self.partition, video.grid, audio.grid, video.x.device)
+        heard = self.video_context(video, audio, a2v if state.links.a2v else None)
+        seen = self.audio_context(audio, video, v2a if state.links.v2a else None)
+        return dataclasses.replace(
+            state,
+            video=self.video.think(self.video.read(heard)),
+            audio=self.audio.think(self.audio.read(seen)),
+        )
+
+
+class SharedText(nn.Module):
+    """One text encoder for both streams; the audio stream's copy comes to its own width by a linear layer."""
+
+    def __init__(self, text: ByteContext, video: int, audio: int) -> None:
+        super().__init__()
+        self.text = text
+        self.audio = nn.Linear(video, audio)
+
+    def forward(self, input: AVInput) -> tuple[Context, Context]:
+        """The context of the video stream and that of the audio stream."""
+        ctx, _ = self.text(input)
+        return ctx, dataclasses.replace(ctx, x=self.audio(ctx.x))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CCL:
+    """Numbers of a CCL network."""
+
+    video: TowerConfig
+    audio: TowerConfig
+    text: ByteText | TowerText
+    reading: type[Reader]
+    """How the towers read text: ``TimedReader`` where it has seconds (``ByteText``), ``Reader`` where not."""
+    num_blocks: int
+    num_context: int = 16
+    """Learnable context tokens per layer and direction. With 0 a closed link adds nothing."""
+    partition: Partition = RealTime()
+    rate: float
+    """Latent video frames per second: seconds times this is the coordinate both streams share when they meet."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.text, ByteText) and self.video.rope != self.audio.rope:
+            raise ValueError(
+                f"text with seconds needs equal RoPE: video {self.video.rope}, audio {self.audio.rope}; "
+                "make heads of equal size, or take TowerText"
+            )
+        if self.num_context < 0:
+            raise ValueError(f"{self.num_context} context tokens: 0 or more")
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the conditions that an input must bring."""
+        return self.text.fields
+
+    def shared(self, stream: TowerConfig) -> Rope:
+        """Positions where the streams meet: a stream's band for time turns, those for rows and columns stand still."""
+        return dataclasses.replace(stream.rope, scale=(self.rate, 0.0, 0.0))
+
+    def build(self) -> Backbone:
+        """The network with fresh weights; what a stream takes from the other starts at zero."""
+        video, audio = self.video.width, self.audio.width
+        if isinstance(self.text, ByteText):
+            context = SharedText(self.text.build(video, self.video.rope), video, audio)
+        else:
+            context = self.text.build(video, audio)
+        blocks = nn.ModuleList(Block(self) for _ in range(self.num_blocks))
+        blocks.apply(init_linear)
+        for part in blocks.modules():
+            if isinstance(part, ContextAttention):
+                nn.init.zeros_(part.out.weight)
+        return Backbone(video=self.video.port(), audio=self.audio.port(), context=context, blocks=blocks)

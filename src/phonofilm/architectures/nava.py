@@ -1,0 +1,239 @@
+"""NAVA (arXiv 2605.30073): Wan layers in which both streams share one self-attention and, above, every weight.
+
+Align layers give each stream attention projections and a modulation table of its own; norms and MLP are shared. Fuse
+layers share everything: one Wan layer over both streams. Text and voices come in by cross-attention alone. Sound is as
+wide as video, enters through gated convolutions and turns with the seconds only. See docs/nava.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from phonofilm.backbone import Backbone, ConvTowerConfig, TowerConfig
+from phonofilm.blocks import Before, Context, Hidden, State, Width, joint_attention, moved
+from phonofilm.context import VoicedBytes, VoicedFeatures
+from phonofilm.layers import MLP, Keys, Reader, Rope, TableModulation, TowerProjection, init_linear, modulate
+from phonofilm.types import AVInput, Tokens
+
+NO_VOICE = 1e-6
+"""A speaker vector whose sum of squares is not above this is no voice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddedVoice:
+    """Timbre in context: what a speaker vector says is added to the sentinel's own vector (paper, eq. 7 to 9).
+
+    Cross-attention knows no order of keys. A sentinel's own vector tells which line it stands in; kept, it binds the
+    voice to the line.
+    """
+
+    channels: int
+    """Channels of a speaker vector."""
+
+    def build(self, width: int) -> VoiceAdder:
+        """The layers that place voices in a context of this width."""
+        return VoiceAdder(self.channels, width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverwritingVoice(AddedVoice):
+    """As in ernie-research/NAVA (model_mm.py, commit a45a5c1): the voice takes the place of the sentinel's vector.
+
+    Nothing then tells two sentinels apart, so that the network cannot see which voice is whose.
+    """
+
+    def build(self, width: int) -> VoiceOverwriter:
+        """The layers that place voices in a context of this width."""
+        return VoiceOverwriter(self.channels, width)
+
+
+class VoiceAdder(nn.Module):
+    """Speaker vectors into the context: the voice of line k goes to the k-th sentinel."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LayerNorm(channels),
+            nn.Linear(channels, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.LayerNorm(width),
+        )
+        self.null = nn.Parameter(torch.zeros(1, width))
+
+    def forward(
+        self, x: Float[Tensor, "B L D"], sentinels: Bool[Tensor, "B L"], voice: Tokens
+    ) -> Float[Tensor, "B L D"]:
+        """The context with voices in it. A zero vector puts the learned null vector, a masked one nothing."""
+        silent = voice.x.float().square().sum(dim=-1, keepdim=True) <= NO_VOICE
+        vectors = torch.where(silent, self.null, self.layers(voice.x))
+        line = sentinels.cumsum(dim=1).unsqueeze(-1) - 1 == torch.arange(voice.x.shape[1], device=x.device)
+        whose = line & sentinels.unsqueeze(-1) & voice.mask.unsqueeze(1)  # (B, L, lines)
+        return self.place(x, whose.any(dim=-1, keepdim=True), whose.to(vectors.dtype) @ vectors)
+
+    def place(
+        self, x: Float[Tensor, "B L D"], here: Bool[Tensor, "B L 1"], voice: Float[Tensor, "B L D"]
+    ) -> Float[Tensor, "B L D"]:
+        """Tokens with the voice at the sentinels; ``voice`` is zero elsewhere."""
+        return x + voice
+
+
+class VoiceOverwriter(VoiceAdder):
+    """The same with the sentinels' own vectors thrown away."""
+
+    def place(
+        self, x: Float[Tensor, "B L D"], here: Bool[Tensor, "B L 1"], voice: Float[Tensor, "B L D"]
+    ) -> Float[Tensor, "B L D"]:
+        """Tokens with the voice in place of the sentinels."""
+        return torch.where(here, voice.to(x.dtype), x)
+
+
+class VoicedContext(nn.Module):
+    """One context for both streams: text with voices at its sentinels."""
+
+    def __init__(self, text: VoicedBytes | VoicedFeatures, voice: AddedVoice, width: int, spec: Rope) -> None:
+        super().__init__()
+        self.numbers = text
+        self.text = text.build(width, spec)
+        self.voice = voice.build(width)
+
+    def forward(self, input: AVInput) -> tuple[Context, Context]:
+        """The context of the video stream and that of the audio stream, which are one."""
+        ctx, _ = self.text(input)
+        sentinels = self.numbers.sentinels(input)
+        words, spoken = ctx.x.split([ctx.x.shape[1] - sentinels.shape[1], sentinels.shape[1]], dim=1)
+        spoken = self.voice(spoken, sentinels, input.cond["voice"])
+        ctx = dataclasses.replace(ctx, x=torch.cat((words, spoken), dim=1))
+        return ctx, ctx
+
+
+class Lent(nn.Module):
+    """Time vectors of another port: NAVA has one time MLP for both streams.
+
+    A tuple hides the owner from PyTorch, so that its weights are listed, saved and sharded once, where they live.
+    """
+
+    def __init__(self, owner: nn.Module) -> None:
+        super().__init__()
+        self.owner = (owner,)
+
+    def forward(self, sigma: Float[Tensor, " B"]) -> Float[Tensor, "B 2 E"]:
+        """What the owner makes of the noise levels."""
+        return self.owner[0](sigma)
+
+
+class Attentions(nn.Module):
+    """What an align layer has once per stream: modulation table, self-attention and the reading of text."""
+
+    def __init__(self, numbers: Width, reading: type[Reader]) -> None:
+        super().__init__()
+        self.modulation = TableModulation(numbers.width)
+        self.projection = TowerProjection(numbers.width, numbers.heads)
+        self.out = nn.Linear(numbers.width, numbers.width)
+        self.text = reading(numbers.width, numbers.heads)
+
+    def before(self, hidden: Hidden) -> Before:
+        """Modulate, project, rotate."""
+        shift, scale, gate, *mlp = self.modulation(hidden.time, hidden.given)
+        everything = torch.ones_like(hidden.given)
+        return Before(self.projection(modulate(hidden.x, shift, scale), hidden.rotation, everything), gate, tuple(mlp))
+
+
+class Layer(nn.Module):
+    """Joint self-attention, text by cross-attention, MLP; the norm before the text and the MLP serve both streams."""
+
+    def __init__(self, numbers: Width) -> None:
+        super().__init__()
+        self.norm_text = nn.LayerNorm(numbers.width, eps=1e-6)
+        self.mlp = MLP(numbers.width, numbers.mlp)
+
+    def sides(self) -> tuple[Attentions, Attentions]:
+        """Whose attention serves video, and whose serves sound."""
+        raise NotImplementedError
+
+    def forward(self, state: State) -> State:
+        """One softmax over both streams where links are open; what follows is each token's own."""
+        video, audio = self.sides()
+        v, a = video.before(state.video), audio.before(state.audio)
+        (from_video,), (from_audio,) = joint_attention([v.qkv], [a.qkv], state.links)
+        return dataclasses.replace(
+            state,
+            video=self.after(video, state.video, from_video, v),
+            audio=self.after(audio, state.audio, from_audio, a),
+        )
+
+    def after(self, side: Attentions, hidden: Hidden, attended: Float[Tensor, "B S D"], before: Before) -> Hidden:
+        """Three residual steps: what attention brought, the text, the MLP."""
+        shift, scale, gate = before.mlp
+        ctx = hidden.ctx
+        x = hidden.x + before.gate * side.out(attended)
+        query = self.norm_text(x.float()).to(x.dtype)
+        x = x + side.text(query, hidden.rotation, ctx.x, Keys(ctx.mask, ctx.rotation))
+        return moved(hidden, x + gate * self.mlp(modulate(x, shift, scale)))
+
+
+class Align(Layer):
+    """A layer in which each stream has attention of its own."""
+
+    def __init__(self, numbers: Width, reading: type[Reader]) -> None:
+        super().__init__(numbers)
+        self.video, self.audio = Attentions(numbers, reading), Attentions(numbers, reading)
+
+    def sides(self) -> tuple[Attentions, Attentions]:
+        """Video's and sound's own."""
+        return self.video, self.audio
+
+
+class Fuse(Layer):
+    """A layer of one weight set: Wan's layer over video and sound in a row."""
+
+    def __init__(self, numbers: Width, reading: type[Reader]) -> None:
+        super().__init__(numbers)
+        self.both = Attentions(numbers, reading)
+
+    def sides(self) -> tuple[Attentions, Attentions]:
+        """The same for both."""
+        return self.both, self.both
+
+
+@dataclass(frozen=True, kw_only=True)
+class NAVA:
+    """Numbers of a NAVA network."""
+
+    video: TowerConfig
+    audio: ConvTowerConfig
+    text: VoicedBytes | VoicedFeatures
+    voice: AddedVoice
+    num_align: int
+    num_fuse: int
+
+    def __post_init__(self) -> None:
+        video, audio = ((s.width, s.heads, s.mlp, s.rope.sizes, s.rope.theta) for s in (self.video, self.audio))
+        if video != audio:
+            raise ValueError(f"shared layers need equal width, heads, MLP and RoPE: video {video}, audio {audio}")
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the conditions that an input must bring."""
+        return (*self.text.fields, "voice")
+
+    def build(self) -> Backbone:
+        """The network with fresh weights; outputs start at zero."""
+        video, audio = self.video.port(), self.audio.port()
+        audio.time = Lent(video.time)
+        backbone = Backbone(
+            video=video,
+            audio=audio,
+            context=VoicedContext(self.text, self.voice, self.video.width, self.video.rope),
+            blocks=nn.ModuleList(
+                [Align(self.video, self.text.reading) for _ in range(self.num_align)]
+                + [Fuse(self.video, self.text.reading) for _ in range(self.num_fuse)]
+            ),
+        )
+        backbone.blocks.apply(init_linear)
+        return backbone

@@ -1,0 +1,281 @@
+"""UniAVGen (arXiv 2511.03334; code: MCG-NJU/Sora2-mini): two Wan towers that meet after every second layer.
+
+Each latent frame reads the sound around it, each audio token the picture at its own time; both read what was there
+before the exchange, and both results are added without a gate. A head per exchange predicts where the face is: it
+limits what pictures take from sound and what sound sees of pictures. References are neither read nor changed, given
+tokens are read and not changed. See docs/uniavgen.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from phonofilm.alignment import Seeing, Windows, sorted_out
+from phonofilm.backbone import Backbone, TowerConfig, TowerPort
+from phonofilm.blocks import Context, Hidden, State, Tower, Width, moved
+from phonofilm.context import ByteText, CharacterText, text_mlp
+from phonofilm.layers import (
+    OutputModulation,
+    Reader,
+    Rope,
+    Rotation,
+    TimedReader,
+    TowerProjection,
+    attend,
+    init_linear,
+    modulate,
+    rope,
+    rotate,
+)
+from phonofilm.types import Grid, Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meeting:
+    """How the streams find each other in time and space."""
+
+    window: Windows
+    """The sound that a latent frame hears."""
+    seen: Seeing
+    """The picture that an audio token sees."""
+    space: Rope
+    """Rows and columns of a frame, in both directions; its seconds stay 0."""
+    place: Rope
+    """Places in a window, on the first axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Towers:
+    """Numbers of two towers that meet after the first layer and every second one from there."""
+
+    video: TowerConfig
+    audio: TowerConfig
+    num_layers: int
+    meeting: Meeting
+
+    def __post_init__(self) -> None:
+        heads = {s.width // s.heads for s in (self.video, self.audio)}
+        heads |= {sum(r.sizes) for r in (self.meeting.space, self.meeting.place)}
+        if len(heads) != 1:
+            raise ValueError(f"heads of both towers and of the exchange must have one size, got {sorted(heads)}")
+
+    def backbone(self, context: nn.Module, reading: type[Reader]) -> Backbone:
+        """The network with fresh weights; what is exchanged starts at zero. ``reading`` is how pictures read text."""
+        layers = [(MeetingLayer, Layer)[i % 2](self, reading, i // 2) for i in range(self.num_layers)]
+        backbone = Backbone(self.video.port(), self.audio.port(), context, nn.ModuleList(layers))
+        backbone.blocks.apply(_init)
+        return backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniAVGen(Towers):
+    """Numbers of a UniAVGen network as published: a caption for the picture, characters for the sound."""
+
+    text: CharacterText
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the conditions that an input must bring."""
+        return self.text.fields
+
+    def build(self) -> Backbone:
+        """The network with fresh weights."""
+        return self.backbone(self.text.build(self.video.width, self.audio.width, self.audio.rope), Reader)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteUniAVGen(Towers):
+    """Numbers of a UniAVGen network both of whose towers read one small text encoder, trained with them."""
+
+    text: ByteText
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        video, audio = ((s.width, s.rope) for s in (self.video, self.audio))
+        if video != audio:
+            raise ValueError(f"towers that read one text need equal widths and RoPE: video {video}, audio {audio}")
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the conditions that an input must bring."""
+        return self.text.fields
+
+    def build(self) -> Backbone:
+        """The network with fresh weights."""
+        return self.backbone(self.text.build(self.video.width, self.video.rope), TimedReader)
+
+
+class Layer(nn.Module):
+    """A layer of both towers, side by side."""
+
+    def __init__(self, numbers: Towers, reading: type[Reader], index: int) -> None:
+        super().__init__()
+        self.video = Tower(numbers.video, reading)
+        self.audio = Tower(numbers.audio, TimedReader)
+
+    def forward(self, state: State) -> State:
+        """Neither stream sees the other."""
+        return dataclasses.replace(state, video=self.video(state.video), audio=self.audio(state.audio))
+
+
+class MeetingLayer(Layer):
+    """A layer of both towers, then the exchange."""
+
+    def __init__(self, numbers: Towers, reading: type[Reader], index: int) -> None:
+        super().__init__(numbers, reading, index)
+        self.name = f"face.{index}"
+        self.face = FaceHead(numbers.video.width)
+        self.a2v = SoundReader(numbers.video, numbers.audio.width, numbers.meeting)
+        self.v2a = PictureReader(numbers.audio, numbers.video.width, numbers.meeting)
+
+    def forward(self, state: State) -> State:
+        """Both directions read what the towers left; a closed link costs nothing."""
+        state = super().forward(state)
+        if not any(state.links):
+            return state
+        face = self.face(state.video)
+        return dataclasses.replace(
+            state,
+            video=self.a2v(state.video, state.audio, face) if state.links.a2v else state.video,
+            audio=self.v2a(state.audio, state.video, face) if state.links.v2a else state.audio,
+            aux=state.aux | {self.name: face},
+        )
+
+
+class FaceHead(nn.Module):
+    """Where the picture shows the face, in (0, 1) for every token of the grid (paper, section 3.3)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.modulation = OutputModulation(width)
+        self.out = nn.Linear(width, 1)
+
+    def forward(self, video: Hidden) -> Float[Tensor, "B V"]:
+        """In float32; the scale and shift follow the noise level, as in the release."""
+        count = video.grid.tokens
+        with torch.autocast(video.x.device.type, enabled=False):
+            shift, scale = self.modulation(video.time.float(), video.given[:, :count])
+            return self.out(modulate(own(video).float(), shift, scale)).squeeze(-1).sigmoid()
+
+
+class SoundReader(nn.Module):
+    """Pictures read sound: the tokens of each latent frame read the audio tokens of its window (paper, eq. 3)."""
+
+    def __init__(self, numbers: Width, source: int, meeting: Meeting) -> None:
+        super().__init__()
+        self.meeting = meeting
+        self.projection = TowerProjection(numbers.width, numbers.heads, source)
+        self.out = nn.Linear(numbers.width, numbers.width)
+
+    def forward(self, video: Hidden, audio: Hidden, face: Float[Tensor, "B V"]) -> Hidden:
+        """The video stream with what it heard; where there is no face it hears nothing."""
+        grid, batch, device = video.grid, len(video.x), video.x.device
+        window = self.meeting.window(grid, audio.grid)
+        tokens = torch.tensor(window.tokens, device=device)
+        p = self.projection
+        q, k, v = p.queries(own(video)), p.keys(own(audio)), p.values(own(audio))
+        q = rotate(q.unflatten(1, (grid.frames, -1)).flatten(0, 1), in_space(grid, self.meeting.space, device))
+        place = F.pad(torch.tensor(window.places, device=device).unsqueeze(-1), (0, 2)).repeat(batch, 1, 1)
+        k = rotate(k[:, tokens].flatten(0, 1), rope(place, self.meeting.place))
+        mask = None if window.mask is None else torch.tensor(window.mask, device=device).repeat(batch, 1)
+        heard = attend(q.to(v.dtype), k.to(v.dtype), v[:, tokens].flatten(0, 1), mask)
+        heard = heard.reshape(batch, grid.tokens, -1)
+        return added(video, self.out(heard * face.unsqueeze(-1).to(heard.dtype)))
+
+
+class PictureReader(nn.Module):
+    """Sound reads pictures: each audio token reads the tokens of the picture at its own time (paper, eq. 5).
+
+    Frames are projected once and blended afterwards, which gives the same as blending first (the projection is linear)
+    and costs a frame's projection instead of an audio token's.
+    """
+
+    def __init__(self, numbers: Width, source: int, meeting: Meeting) -> None:
+        super().__init__()
+        self.meeting = meeting
+        self.projection = TowerProjection(numbers.width, numbers.heads, source)
+        self.out = nn.Linear(numbers.width, numbers.width)
+
+    def forward(self, audio: Hidden, video: Hidden, face: Float[Tensor, "B V"]) -> Hidden:
+        """The audio stream with what it saw of the face."""
+        p, grid, device = self.projection, video.grid, video.x.device
+        x = own(video)
+        frames = (x * face.unsqueeze(-1).to(x.dtype)).unflatten(1, (grid.frames, -1))
+        looks = sorted_out(self.meeting.seen(grid, audio.grid))
+        k, v = (looks.blended(F.linear(frames, part.weight)) + part.bias for part in (p.k, p.v))  # (B, P, N, D)
+        k, v = (part.flatten(0, 1).unflatten(-1, (p.heads, -1)) for part in (p.norm_k(k.float()), v))
+        k = rotate(k, in_space(grid, self.meeting.space, device))
+        q = p.queries(own(audio))[:, torch.tensor(looks.tokens, device=device)].flatten(0, 1)
+        saw = attend(q.to(v.dtype), k.to(v.dtype), v).unflatten(0, (len(x), -1))
+        return added(audio, self.out(saw[:, torch.tensor(looks.picture), torch.tensor(looks.row)]))
+
+
+def own(hidden: Hidden) -> Float[Tensor, "B S D"]:
+    """The grid's tokens of a stream, without references: what the other stream may read."""
+    return hidden.x[:, : hidden.grid.tokens]
+
+
+def added(hidden: Hidden, brought: Float[Tensor, "B S D"]) -> Hidden:
+    """The stream with what the exchange brought to its generated tokens; all others stay bit by bit."""
+    count = hidden.grid.tokens
+    fresh = torch.where(hidden.given[:, :count, None], own(hidden), own(hidden) + brought)
+    return moved(hidden, torch.cat((fresh, hidden.x[:, count:]), dim=1))
+
+
+def in_space(grid: Grid, spec: Rope, device: torch.device) -> Rotation:
+    """Rotations of the tokens of one frame by row and column."""
+    rows, columns = (torch.arange(float(count), device=device) for count in (grid.rows, grid.columns))
+    return rope(F.pad(torch.cartesian_prod(rows, columns), (1, 0)).unsqueeze(0), spec)
+
+
+def _init(module: nn.Module) -> None:
+    if isinstance(module, Tower | TowerProjection | FaceHead):
+        module.apply(init_linear)
+    if isinstance(module, SoundReader | PictureReader):
+        nn.init.zeros_(module.out.weight)
+        nn.init.zeros_(module.out.bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelConfig(TowerConfig):
+    """A stream of log-mel frames, one a token, that enters through two layers."""
+
+    def port(self) -> MelPort:
+        """The stream's way into and out of the network."""
+        return MelPort(self)
+
+
+class MelPort(TowerPort):
+    """Linear, GELU (tanh form), linear on the way in."""
+
+    def __init__(self, config: TowerConfig) -> None:
+        super().__init__(config)
+        self.enter_x = text_mlp(config.channels + config.beside, config.width)
+        self.padding = nn.Parameter(torch.randn(config.width))
+        """Stands behind clips that are shorter than the rest of a batch in the authors' training. Batches here hold
+        clips of one length, so nothing reads it; it is there for published weights to come and go whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasedMelConfig(MelConfig):
+    """The same with the release's noise levels of references."""
+
+    def port(self) -> ReleasedMelPort:
+        """The stream's way into and out of the network."""
+        return ReleasedMelPort(self)
+
+
+class ReleasedMelPort(MelPort):
+    """A reference voice is modulated at the level of the clip, though it is clean (wan/modules/model.py, ``ta``)."""
+
+    def enter(self, stream: Stream, ctx: Context) -> Hidden:
+        """Only tokens of the grid count as given."""
+        hidden = super().enter(stream, ctx)
+        reference = torch.arange(stream.x.shape[1], device=stream.x.device) >= stream.grid.tokens
+        return dataclasses.replace(hidden, given=hidden.given & ~reference)

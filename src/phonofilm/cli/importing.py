@@ -1,0 +1,41 @@
+"""``phonofilm import``: published weights as a folder of this library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Turn a published checkpoint into a folder that generates and trains; nothing is left where it does not fit.
+
+    phonofilm import Ovi/model_960x960.safetensors --as ovi_paper -o models/ovi
+    """
+
+    checkpoint: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="CHECKPOINT")]]
+    """A .safetensors file, or a folder with shards of one."""
+    recipe: Annotated[str, tyro.conf.arg(name="as")]
+    """The recipe whose network the weights are."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The folder that is written; it must not be there."""
+    init: bool = False
+    """The checkpoint is Wan's, in diffusers' names or its own: start from it, the rest with fresh values."""
+    codecs: Path | None = None
+    """A folder with vae, audio_vae and vocoder for the clips; without them the weights can train but not generate."""
+    accept: tuple[str, ...] = ()
+    """Licences of restricted weights that you accept, such as CC-BY-NC-4.0."""
+
+    def run(self) -> None:
+        """Check all, then write."""
+        from phonofilm.importing import Codecs, import_weights
+
+        codecs = None if self.codecs is None else Codecs(self.codecs, frozenset(self.accept))
+        plan = import_weights(self.checkpoint, self.recipe, self.output, init=self.init, codecs=codecs)
+        print(f"{self.output}: {len(plan.parts)} tensors of {self.checkpoint}")
+        if plan.fresh:
+            print(f"fresh: {len(plan.fresh)} tensors that the checkpoint has not")
+            print("\n".join(f"  {name}" for name in plan.fresh))

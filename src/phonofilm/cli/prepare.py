@@ -1,0 +1,56 @@
+"""``phonofilm prepare``: puppets as latents, for training to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from phonofilm.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Draw and speak puppets, encode them with trained codecs and keep the latents in a folder.
+
+    What is there already stays, so that a broken run can be repeated; training may start meanwhile.
+    phonofilm prepare --codecs runs/codecs --clips 6000 --out data/train
+    """
+
+    codecs: Path
+    """A folder with vae, audio_vae and vocoder: a checkpoint folder or what `phonofilm codecs` made."""
+    out: Path
+    """The cache folder."""
+    clips: int
+    """How many clips it is to hold."""
+    recipe: str = "jova_pocket"
+    """A recipe's name, or package.module:function."""
+    split: str = "train"
+    """Sentences and looks: train, val or test."""
+    seed: int = 0
+    """Clip i is the script of this seed plus i."""
+    frames: int | None = None
+    """Length of the clips in pixel frames; the recipe's if not given. Several lengths may share a folder."""
+    workers: int | None = None
+    """Processes of one thread each; as many as cores if not given."""
+    part: str = "0/1"
+    """i/n: only every n-th shard from i, where several machines fill one folder."""
+
+    def run(self) -> None:
+        """Fill the folder."""
+        index, slash, count = self.part.partition("/")
+        if not (slash and index.isdigit() and count.isdigit()):
+            raise UserError(f"--part {self.part}: wanted is i/n with i from 0 and below n, such as 0/2")
+        if self.workers is not None and self.workers < 0:
+            raise UserError(f"--workers {self.workers}: a number from 0 is wanted")
+        from phonofilm.data.prepare import Wanted, prepare
+        from phonofilm.experiment import find_recipe
+
+        wanted = Wanted(
+            clips=self.clips,
+            seed=self.seed,
+            split=self.split,
+            num_frames=self.frames,
+            part=(int(index), int(count)),
+        )
+        made = prepare(find_recipe(self.recipe), self.codecs, self.out, wanted, workers=self.workers)
+        print(f"{self.out}: {made} clips made, {self.clips} wanted of split {self.split}")

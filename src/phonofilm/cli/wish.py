@@ -1,0 +1,196 @@
+"""One clip as people ask for it, in flags or in a line of a prompts file, and the request behind it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from phonofilm.cli.arguments import check_number
+from phonofilm.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from phonofilm.types import Prompt, Request, Sound
+
+PathArgument = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="TEXT")]
+SPEAKER = re.compile(r"([A-Za-z][\w-]*)\s*:\s+(.*)")
+VOICE = re.compile(r"([A-Za-z][\w-]*)=(.+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """One clip as people ask for it: the words of a flag, or of a line in a prompts file."""
+
+    scene: str = ""
+    """What to show: "a woman with red hair, pale skin, blue background"."""
+    say: Repeated = ()
+    """What is said: "set white with p two soon". With several speakers one --say each: "left: set white now"."""
+    sound: str = ""
+    """What to hear beside the words: "a high voice", "a bouncing ball"."""
+    negative: str = ""
+    """What neither to show nor to hear."""
+    prompt: str = ""
+    """Scene and speech in one line, in which quoted words are the speech."""
+    image: PathArgument = None
+    """A portrait to bring to life; PNG, JPEG or WebP."""
+    audio: PathArgument = None
+    """Sound to make pictures for; any file with sound in it."""
+    video: PathArgument = None
+    """Pictures to make sound for; a sound of their own is not used."""
+    continue_: Annotated[Path | None, tyro.conf.arg(metavar="PATH", name="continue")] = None
+    """A clip to go on from: the result begins with it."""
+    clip: PathArgument = None
+    """A clip of which --retake names a part to make anew."""
+    retake: Annotated[str, tyro.conf.arg(metavar="START:END")] = ""
+    """The part of --clip to make anew, in seconds: 0.5:1.2."""
+    voice: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="[NAME=]PATH")] = ()
+    """A recording of the voice to speak with; with several speakers one --voice each: left=voice.wav."""
+    only: Annotated[str, tyro.conf.arg(metavar="video|sound")] = ""
+    """"video" for a clip without sound, "sound" for sound alone, written as wav."""
+    seconds: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """Length of the clip; that of what is given, or the model's own, if not given."""
+    seed: int = 0
+    """The same seed on the same machine gives the same clip."""
+
+    @property
+    def suffix(self) -> str:
+        """How the name of its file ends."""
+        return ".wav" if self.only == "sound" else ".mp4"
+
+
+KEYS = {f.name.rstrip("_"): f for f in fields(Wish)}
+"""Keys of a line in a prompts file, which are the flags' names."""
+PATHS = ("image", "audio", "video", "continue", "clip")
+LISTS = ("say", "voice")
+NUMBERS: dict[str, tuple[type, ...]] = {"seconds": (float, int), "seed": (int,)}
+
+
+def wish_of(row: dict[str, Any]) -> Wish:
+    """The wish in one line of a prompts file; raises ``UserError`` for unknown keys and values of a wrong kind."""
+    values = {}
+    for key, value in row.items():
+        if key not in KEYS:
+            raise unknown("key", key, [*KEYS, "name"])
+        values[KEYS[key].name] = _value(key, value)
+    return Wish(**values)
+
+
+def _value(key: str, value: Any) -> Any:
+    """A JSON value as its field holds it."""
+    if value is None and KEYS[key].default is None:
+        return None
+    if key in NUMBERS:
+        if isinstance(value, bool) or not isinstance(value, NUMBERS[key]):
+            raise UserError(f"{key} {value!r}: a number is wanted")
+        return NUMBERS[key][0](value)
+    if key in LISTS and isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return tuple(value)
+    if not isinstance(value, str):
+        raise UserError(f"{key} {value!r}: text {'or a list of texts ' if key in LISTS else ''}is wanted")
+    return Path(value) if key in PATHS else (value,) if key in LISTS else value
+
+
+def check_apart(wish: Wish, out: Path) -> None:
+    """Refuse to write over what is given."""
+    for key in PATHS:
+        path = getattr(wish, KEYS[key].name)
+        if path is not None and path.resolve() == out.resolve():
+            raise UserError(f"--{key} {path} would be overwritten by the result: name another place with --out")
+
+
+def request_of(wish: Wish) -> Request:
+    """The request behind the words; raises ``UserError`` for what no model could do."""
+    check_number("seconds", wish.seconds, low=0.01, high=600)
+    check_number("seed", wish.seed, low=0, high=2**63 - 1)
+    prompt, retake = prompt_of(wish), retake_of(wish)
+    from phonofilm.media import read_clip, read_image
+    from phonofilm.request import check_request
+    from phonofilm.types import Request
+
+    clip = wish.clip or wish.continue_
+    request = Request(
+        prompt=prompt,
+        seconds=wish.seconds,
+        seed=wish.seed,
+        image=None if wish.image is None else read_image(wish.image),
+        video=None if wish.video is None else read_clip(wish.video),
+        audio=None if wish.audio is None else _read_sound(wish.audio),
+        clip=None if clip is None else read_clip(clip),
+        retake=retake,
+        voice=tuple(_read_voice(text) for text in wish.voice),
+        only=wish.only,
+    )
+    check_request(request)
+    return request
+
+
+def retake_of(wish: Wish) -> tuple[float, float] | None:
+    """The part to make anew; raises ``UserError`` for a retake without a clip and for a clip without a retake."""
+    if wish.clip is not None and wish.continue_ is not None:
+        raise UserError("--continue goes on from a clip, --clip with --retake makes a part of one anew: give one")
+    if not wish.retake:
+        if wish.clip is not None:
+            raise UserError("--clip needs --retake START:END, the part to make anew; --continue goes on from a clip")
+        return None
+    if wish.clip is None:
+        raise UserError(f"--retake {wish.retake} names a part of a clip: give the clip with --clip")
+    try:
+        start, end = (float(part) for part in wish.retake.split(":"))
+    except ValueError as error:
+        raise UserError(f"--retake {wish.retake!r}: START:END in seconds is wanted, such as 0.5:1.2") from error
+    return start, end
+
+
+def _read_sound(path: Path) -> Sound:
+    from phonofilm.media import read_wave
+    from phonofilm.types import Sound
+
+    return Sound(*read_wave(path))
+
+
+def _read_voice(text: str) -> tuple[str, Sound]:
+    match = VOICE.fullmatch(text.strip())
+    who, path = match.groups() if match else ("", text)
+    return who, _read_sound(Path(path))
+
+
+def prompt_of(wish: Wish) -> Prompt:
+    """The prompt of separate fields or of one line."""
+    said = any(line.strip() for line in wish.say)
+    if wish.prompt.strip():
+        if wish.scene or said:
+            raise UserError("--prompt holds scene and speech in one line; give it or --scene and --say, not both")
+        from phonofilm.prompts import prompt_of_line
+
+        prompt = prompt_of_line(wish.prompt, sound=wish.sound, negative=wish.negative)
+    else:
+        from phonofilm.types import Prompt
+
+        speech = speech_of(wish.say)
+        prompt = Prompt(scene=wish.scene.strip(), sound=wish.sound.strip(), speech=speech, negative=wish.negative)
+    given = wish.audio or wish.video or wish.continue_ or wish.clip
+    if not (prompt.scene or prompt.speech or prompt.sound or given):
+        raise UserError('nothing to make: the prompt is empty; say what to show, --scene "a woman with red hair"')
+    return prompt
+
+
+def speech_of(lines: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Who says what: "left: set white now" is said by left, a line without a name by the only speaker."""
+    speech = []
+    for line in filter(None, (" ".join(line.split()) for line in lines)):
+        match = SPEAKER.fullmatch(line + " " if line.endswith(":") else line)
+        who, words = match.groups() if match else ("", line)
+        if not words:
+            raise UserError(f"--say {line!r}: {who} says nothing; put the words behind the name")
+        speech.append((who, words))
+    named = sum(bool(who) for who, _ in speech)
+    if named not in (0, len(speech)):
+        nameless = next(words for who, words in speech if not who)
+        raise UserError(
+            f"--say {nameless!r}: who says it? with several speakers every line begins with a name of one word"
+        )
+    return tuple(speech)

@@ -1,0 +1,43 @@
+"""All that an evaluation of a folder can measure: one probe per family, in the order of the report."""
+
+from __future__ import annotations
+
+from phonofilm.evaluate import (
+    emotion,
+    factors,
+    identity,
+    keys,
+    picture,
+    puppet_lips,
+    quality,
+    reconstruction,
+    turns,
+    wording,
+)
+from phonofilm.evaluate.paper import probes
+from phonofilm.evaluate.probe import Pool, Probe
+
+PROBES: tuple[Probe, ...] = (
+    picture.PICTURE,
+    puppet_lips.LIPS,
+    puppet_lips.BALLS,
+    keys.KEYS,
+    turns.TURNS,
+    puppet_lips.LOOK,
+    puppet_lips.VOICES_HEARD,
+    emotion.EMOTION,
+    identity.IDENTITY,
+    factors.FACTORS,
+    reconstruction.RECONSTRUCTION,
+    wording.WORDS,
+    wording.LINES,
+    wording.ALIGN,
+    wording.WORD_TIMES,
+    quality.DNSMOS,
+    quality.SPEAKER,
+    quality.MOUTH,
+    reconstruction.PESQ_PROBE,
+    reconstruction.STOI_PROBE,
+    probes.SYNC,
+)
+POOLS: tuple[Pool, ...] = (factors.FACTOR_FRECHET, quality.SPEAKER_EER, quality.MOUTH_LOUDNESS)

@@ -1,0 +1,290 @@
+"""Truth read from pixels alone: how open a mouth is, what a puppet looks like, where a ball is and when it bounces.
+
+These are the eyes of evaluation: they see drawn and generated clips alike, through lossy codecs, and know nothing of
+scripts. Pictures of people are close-ups of one puppet, as stage.py draws them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, max_pool2d
+
+from phonofilm.puppets.face import GAPE
+from phonofilm.puppets.head import EYE, LENS, MIDDLE, MOUTH_Y
+from phonofilm.puppets.paint import BACKGROUND, BALL, FLOOR, HAIR, LIPS, MOUTH, SKIN, Colour
+from phonofilm.puppets.props import GROUND, RADIUS
+
+SEARCH = (36.0, 66.0, 92.0, 114.0)
+"""Mouths are looked for between these (left, top, right, bottom), in 1/128 of the picture's height."""
+FEWEST = 12.0
+"""Square units of lips below which there is no mouth."""
+LOOKED_AT = 16
+"""Pixel frames that looks are read from, spread over the clip: looks do not change."""
+APART = 0.15
+"""Seconds between contacts; the corpus has none closer than 0.2."""
+DROP = 0.03
+"""Heights of the picture that a smoothed path falls before a contact and rises after it."""
+LUMA = (0.299, 0.587, 0.114)
+
+
+def units(
+    video: UInt8[Tensor, "T 3 H W"],
+) -> tuple[Float[Tensor, "T 3 H W"], Float[Tensor, " W"], Float[Tensor, " H"]]:
+    """Colours as floats, and x and y of the pixels' middles in 1/128 of the picture's height."""
+    if video.ndim != 4 or not len(video) or video.shape[1] != 3:
+        raise ValueError(f"got pixels of shape {tuple(video.shape)}: give (frames, 3, height, width)")
+    height, width = video.shape[-2:]
+    unit = 128 / height
+    x = (torch.arange(width, device=video.device) + 0.5) * unit
+    y = (torch.arange(height, device=video.device) + 0.5) * unit
+    return video.float(), x, y
+
+
+def _luma(pixels: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T H W"]:
+    return sum(share * pixels[:, i] for i, share in enumerate(LUMA))  # pyright: ignore[reportReturnType]
+
+
+def _brightness(colour: Colour) -> float:
+    return sum(share * value for share, value in zip(LUMA, colour))
+
+
+def _mouthness(pixels: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T H W"]:
+    """How surely a pixel is lips or the inside of a mouth: purplish red, unlike any skin or hair."""
+    red, green, blue = pixels.unbind(1)
+    return torch.sigmoid((red - green - 62) / 7) * torch.sigmoid((blue - green + 6) / 6)
+
+
+def find_mouth(pixels: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mouthness near the mouth, 0 elsewhere, and the mouth's middle in each frame; NaN where there is none."""
+    left, top, right, bottom = SEARCH
+    inside = (x > left) & (x < right) & ((y > top) & (y < bottom))[:, None]
+    sure = _mouthness(pixels) * inside
+    unit = float(x[1] - x[0])
+    for reach in (19.0, 16.0):
+        mass = sure.sum((1, 2))
+        cx, cy = (sure * x).sum((1, 2)) / mass, (sure * y[:, None]).sum((1, 2)) / mass
+        none = mass * unit**2 < FEWEST
+        cx, cy = cx.masked_fill(none, float("nan")), cy.masked_fill(none, float("nan"))
+        near = ((x - cx[:, None, None]) / reach) ** 2 + ((y[:, None] - cy[:, None, None]) / 13) ** 2 < 1
+        sure = torch.where(near, sure, 0.0)
+    return sure, cx, cy
+
+
+def read_opening(video: UInt8[Tensor, "T 3 H W"]) -> Float[Tensor, " T"]:
+    """How open the mouth is in each pixel frame: the height of the dark between the lips, 0 closed to 1 wide open.
+
+    0 where no mouth is found. Raises ValueError for what is not a picture sequence.
+    """
+    pixels, x, y = units(video)
+    scale = len(y) / 128
+    columns, rows = (x > SEARCH[0] - 2) & (x < SEARCH[2] + 2), (y > SEARCH[1] - 2) & (y < SEARCH[3] + 2)
+    pixels, x, y = pixels[:, :, rows][..., columns], x[columns], y[rows]
+    sure, cx, _ = find_mouth(pixels, x, y)
+    bright = sum(_brightness(colour) for colour in LIPS.values()) / len(LIPS)
+    # Codecs blur colour more than light: a pixel beside lips belongs to the mouth as much as they do.
+    sure = max_pool2d(sure, 3, 1, 1)
+    dark = ((bright - _luma(pixels)) / (bright - _brightness(MOUTH))).clamp(0, 1) * sure
+    middle = ((4.5 - (x - cx[:, None]).abs()) * scale + 0.5).clamp(0, 1)
+    height = (dark.sum(1) * middle).sum(1) / middle.sum(1) / scale
+    # Teeth and the brighter tongue take their shares of the opening; closed lips meet in a line.
+    return ((height - 0.1) / (0.66 * GAPE)).nan_to_num(0.0).clamp(0, 1.2)
+
+
+def nearest(pixels: Float[Tensor, "N 3"], table: dict[str, Colour]) -> str:
+    """The word in a table for which most of these pixels vote."""
+    palette = pixels.new_tensor(list(table.values()))
+    votes = torch.cdist(pixels, palette).argmin(1).bincount(minlength=len(table))
+    return list(table)[int(votes.argmax())]
+
+
+def patch_of(pixels: Tensor, xy: tuple[Tensor, Tensor], centre: tuple[Tensor, Tensor],
+           box: tuple[float, float, float, float]) -> Float[Tensor, "N 3"]:  # fmt: skip
+    """All pixels of a box (left, top, right, bottom) that moves with the middle of the mouth."""
+    x, y = xy[0] - centre[0][:, None], xy[1] - centre[1][:, None]
+    left, top, right, bottom = box
+    across = (x > left - MIDDLE) & (x < right - MIDDLE)
+    down = (y > top - MOUTH_Y) & (y < bottom - MOUTH_Y)
+    return pixels.movedim(1, -1)[across[:, None, :] & down[:, :, None]]
+
+
+def middles_of(pixels: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the mouth's middle is, frame by frame; the usual place where it is not seen."""
+    _, cx, cy = find_mouth(pixels, x, y)
+    return cx.nan_to_num(MIDDLE), (cy - 0.4).nan_to_num(MOUTH_Y)
+
+
+def read_look(video: UInt8[Tensor, "T 3 H W"]) -> dict[str, str | bool]:
+    """What one puppet looks like: background, hair, skin and cut in words of looks.py; glasses and beard.
+
+    Always answers, with the nearest word. Raises ValueError for what is not a picture sequence.
+    """
+    pixels, x, y = units(video[:: max(1, len(video) // LOOKED_AT)])
+    xy, centre = (x, y), middles_of(pixels, x, y)
+    corners = pixels[..., y < 13, :][..., (x < 13) | (x > x[-1] - 13)].movedim(1, -1).flatten(0, -2)
+    wall = corners.median(0).values
+    background = nearest(corners * 1.09, BACKGROUND)
+    hair = nearest(patch_of(pixels, xy, centre, (57.0, 15.0, 71.0, 25.0)), HAIR)
+    cheeks = patch_of(pixels, xy, centre, (46.0, 66.0, 82.0, 76.0))
+    skin = nearest(cheeks, SKIN)
+    return {
+        "background": background,
+        "hair": hair,
+        "skin": skin,
+        "cut": _read_cut(
+            pixels, y, centre[1], torch.stack([wall, wall.new_tensor(HAIR[hair]), wall.new_tensor(SKIN[skin])])
+        ),
+        "glasses": _read_glasses(pixels, xy, centre, skin),
+        "beard": _read_beard(patch_of(pixels, xy, centre, (54.0, 104.0, 74.0, 108.5)), HAIR[hair], SKIN[skin]),
+    }
+
+
+def _read_cut(pixels: Tensor, y: Tensor, middle: Tensor, palette: Float[Tensor, "3 3"]) -> str:
+    """Long, curly or short by how much of the wall is seen beside the neck and beside the brows."""
+    smooth = avg_pool2d(pixels, 3, 1, 1, count_include_pad=False)
+    distances = torch.stack([(smooth - colour[:, None, None]).square().sum(1) for colour in palette])
+    wall = (distances.argmin(0) == 0).float()
+    # From each edge inwards: blends of hair and skin may look like some wall, but not there.
+    wall = (wall.cumprod(-1) + wall.flip(-1).cumprod(-1)).mean(-1) * 128
+    down = y - middle[:, None] + MOUTH_Y
+    neck, brows = (wall[(down > low) & (down < low + 5)].median() for low in (98.0, 38.0))
+    if neck < 63:
+        return "long"
+    return "curly" if brows < 45 else "short"
+
+
+def _read_glasses(pixels: Tensor, xy: tuple[Tensor, Tensor], centre: tuple[Tensor, Tensor], skin: str) -> bool:
+    """Whether something dark runs below the eyes, where the frames of glasses do."""
+    low = EYE[1] + 0.5 + LENS
+    threshold = 0.62 * _brightness(SKIN[skin])
+    luma, seen = _luma(pixels), []
+    for side in (-1, 1):
+        x = MIDDLE + side * EYE[0]
+        for k in range(3):
+            strip = x - 4.5 + 3 * k
+            patch = _darkest(luma, xy, centre, (strip, low - 5.5, strip + 3, low + 4.5))
+            seen.append(patch < threshold)
+    return bool(torch.stack(seen).float().mean() > 0.5)
+
+
+def _darkest(luma: Tensor, xy: tuple[Tensor, Tensor], centre: tuple[Tensor, Tensor],
+             box: tuple[float, float, float, float]) -> Float[Tensor, " T"]:  # fmt: skip
+    """The darkest row, averaged over columns, of a box that moves with the middle of the mouth."""
+    x, y = xy[0] - centre[0][:, None], xy[1] - centre[1][:, None]
+    left, top, right, bottom = box
+    across = ((x > left - MIDDLE) & (x < right - MIDDLE)).float()
+    luma = torch.einsum("thw,tw->th", luma, across) / across.sum(1, keepdim=True).clamp(min=1)
+    down = (y > top - MOUTH_Y) & (y < bottom - MOUTH_Y)
+    return luma.masked_fill(~down, 255.0).amin(1)
+
+
+def _read_beard(chin: Float[Tensor, "N 3"], hair: Colour, skin: Colour) -> bool:
+    """Whether the chin has the colour of the hair rather than of the skin."""
+    distances = torch.cdist(chin, chin.new_tensor([hair, skin]))
+    return bool((distances[:, 0] < distances[:, 1]).float().mean() > 0.5)
+
+
+def _ball_mask(pixels: Float[Tensor, "T 3 H W"], y: Float[Tensor, " H"]) -> Bool[Tensor, "T H W"]:
+    """Which pixels belong to the ball: far from wall, floor and shadow."""
+    wall = pixels[:, :, y < 10].movedim(1, -1).flatten(0, -2)
+    floor = pixels[:, :, y > 122].movedim(1, -1).flatten(0, -2)
+    back, ground = BACKGROUND[nearest(wall * 1.06, BACKGROUND)], FLOOR[nearest(floor / 1.13, FLOOR)]
+    tones = [(back, 1.0), (back, 0.9), (ground, 1.0), (ground, 1.14), (ground, 0.8), (ground, 0.62)]
+    around = [(k * red, k * green, k * blue) for (red, green, blue), k in tones]
+    apart = _distances(pixels, around).amin(1)
+    to_ball = _distances(pixels, list(BALL.values()))
+    votes = ((to_ball < apart[:, None]) & (to_ball < 60**2)).sum((0, 2, 3))
+    return to_ball[:, int(votes.argmax())] < apart
+
+
+def _distances(pixels: Float[Tensor, "T 3 H W"], palette: list[tuple[float, float, float]]) -> Float[Tensor, "T N H W"]:
+    """Squared distance of each pixel to each colour."""
+    wanted = pixels.new_tensor(palette)
+    length = pixels.square().sum(1, keepdim=True) + wanted.square().sum(1)[:, None, None]
+    return length - 2 * torch.einsum("tchw,nc->tnhw", pixels, wanted)
+
+
+def read_ball(video: UInt8[Tensor, "T 3 H W"]) -> Float[Tensor, "T 2"]:
+    """The middle of the ball in each pixel frame, in widths of the picture from the left and heights from the top.
+
+    NaN where no ball is seen. Raises ValueError for what is not a picture sequence.
+    """
+    pixels, x, y = units(video)
+    mask = _ball_mask(pixels, y).float()
+    mass = mask.sum((1, 2))
+    cx, cy = (mask * x).sum((1, 2)) / mass, (mask * y[:, None]).sum((1, 2)) / mass
+    place = torch.stack([cx / (x[-1] + x[0]), cy / 128], dim=-1)
+    unit = float(x[1] - x[0])
+    return torch.where((mass * unit**2 > 60)[:, None], place, torch.nan)
+
+
+def read_contacts(video: UInt8[Tensor, "T 3 H W"], fps: float) -> tuple[float, ...]:
+    """Seconds at which the ball touches the floor, in the order of time; between pixel frames by extrapolation.
+
+    Codecs that pack pixel frames in fours show a fast ball at several places at once. Where no sharp contact is seen,
+    the lowest point of the smoothed path counts, to about 20 ms.
+    """
+    if fps <= 0:
+        raise ValueError(f"fps must be positive, not {fps}")
+    path = read_ball(video)[:, 1]
+    found = []
+    for k in range(1, len(path) - 1):
+        y = path[max(0, k - 3) : k + 4]
+        lowest = path[k] >= path[k - 1] and path[k] > path[k + 1]
+        if lowest and path[k] >= y[~y.isnan()].max() and min(path[k] - y[0], path[k] - y[-1]) > 0.02:
+            found.append((_meeting(path, k) + 0.5) / fps)
+    last = _landing(path)
+    if last is not None and not (found and (last + 0.5) / fps - found[-1] < 0.1):
+        found.append((last + 0.5) / fps)
+    smeared = [(k + 0.5) / fps for k in _lowest(path)]
+    found += [seconds for seconds in smeared if all(abs(seconds - sharp) > APART for sharp in found)]
+    return tuple(sorted(found))
+
+
+def _lowest(path: Float[Tensor, " T"]) -> list[float]:
+    """Where, in pixel frames, a smoothed path is lowest on the screen and has been and will be higher."""
+    known = (~path.isnan()).nonzero()[:, 0].tolist()
+    if len(known) < 8:
+        return []
+    y = np.interp(np.arange(len(path)), known, path[known].double().cpu().numpy())
+    ends = ([2 * y[0] - y[2], 2 * y[0] - y[1]], [2 * y[-1] - y[-2], 2 * y[-1] - y[-3]])
+    y = np.convolve(np.concatenate([ends[0], y, ends[1]]), np.array([1, 2, 3, 2, 1]) / 9, "valid")
+    found = []
+    for k in range(1, len(y) - 1):
+        if y[k] > y[k - 1] and y[k] >= y[k + 1]:
+            higher = np.flatnonzero(y > y[k])
+            before, after = higher[higher < k], higher[higher > k]
+            left = y[before[-1] if len(before) else 0 : k + 1].min()
+            right = y[k : after[0] + 1 if len(after) else None].min()
+            bend = y[k - 1] - 2 * y[k] + y[k + 1]
+            if y[k] - max(left, right) > DROP:
+                found.append(k + 0.5 * (y[k - 1] - y[k + 1]) / bend)
+    return found
+
+
+def _landing(path: Float[Tensor, " T"]) -> float | None:
+    """When, in pixel frames, a fall that nearly ends the clip reaches the floor; None if it does not."""
+    if len(path) < 5 or path[-5:].isnan().any() or path[-1] - path[-4] < 0.02:
+        return None
+    rest = GROUND - RADIUS - float(path[-1])
+    ahead = rest / max(float(path[-2] - path[-4]) / 2, 1e-3)
+    return len(path) - 1 + max(ahead, -0.5) if ahead < 0.6 else None
+
+
+def _meeting(path: Float[Tensor, " T"], k: int) -> float:
+    """Where the ways down and up meet, in pixel frames, near the lowest pixel frame ``k``.
+
+    Both are parabolas of one gravity; frame ``k`` itself may show a flattened ball and is left out.
+    """
+    if k < 2 or k + 2 >= len(path):
+        return float(k)
+    bends = path[2:] - 2 * path[1:-1] + path[:-2]
+    pull = max(float(bends.nanmedian()), 0.0)
+    a, b, c, d = (float(path[i]) for i in (k - 2, k - 1, k + 1, k + 2))
+    down, up = b - a + pull / 2, c - d + pull / 2
+    if not down + up > 1e-4:
+        return float(k)
+    after = (c - b + 2 * up + 2 * pull) / (down + up + 2 * pull)
+    return min(max(k - 1 + after, k - 1.0), k + 1.0)

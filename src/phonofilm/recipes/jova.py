@@ -1,0 +1,121 @@
+"""JoVA's recipes: ``jova_pocket`` (puppets, shipped), ``jova_study`` (minutes) and ``jova_paper`` (published size)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from phonofilm.architectures.jova import JoVA
+from phonofilm.backbone import PooledDataStreamConfig, PooledStreamConfig, StreamConfig
+from phonofilm.context import EmbeddedText, PooledText
+from phonofilm.encoders import text
+from phonofilm.experiment import Dropout, Experiment, Optim, Train
+from phonofilm.flow import LogitNormal, Mode
+from phonofilm.guidance import Away, Swap, together
+from phonofilm.layers import Rope
+from phonofilm.losses import FlowLoss
+from phonofilm.recipes import published
+from phonofilm.sampling import Sampling
+from phonofilm.tasks import I2AV, T2AV, Beside, placed
+from phonofilm.tokens import Geometry
+
+RECIPES = ("jova_pocket", "jova_study", "jova_paper")
+
+LAMBDA = 5.0
+"""Weight of the mouth's area; the value of the paper's ablation [secondary summary]."""
+MASKS = 4
+"""Mask channels beside a latent, as in the Waver backbone; a token has them once per cell of its patch."""
+CELLS = 4
+"""Latent cells of a token: patches of 2 x 2."""
+
+FIELDS = ("scene", "sound", "speech")
+NEGATIVE = Swap((("scene", "scene.negative"), ("sound", "nothing"), ("speech", "nothing")))
+"""Guidance moves away from a clip without sound and speech, and from what the negative prompt shows."""
+EMPTY = Swap(tuple((field, "nothing") for field in FIELDS))
+NO_SCENE = Swap((("scene", "nothing"),))
+"""So that a portrait alone can say how somebody looks."""
+
+
+def model(*, width: int, heads: int, num_dual: int, num_single: int) -> JoVA:
+    """A small JoVA for the pocket codecs: time vectors and text layers are narrower than the published ones."""
+    head = width // heads
+    spatial = head // 4
+    # A turn of one radian per audio token: neighbouring letters and sounds must be told apart, and clips are short.
+    rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
+    stream = {"width": width, "heads": heads, "mlp": 4 * width, "time": 64, "rope": rope, "pooled": width}
+    return JoVA(
+        video=PooledDataStreamConfig(channels=64 * CELLS, beside=(64 + MASKS) * CELLS, **stream),
+        audio=PooledStreamConfig(channels=20, **stream),
+        text=PooledText(fields=FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
+        num_dual=num_dual,
+        num_single=num_single,
+    )
+
+
+def jova_pocket() -> Experiment:
+    """The shipped model: 128 x 128 puppets at 24 fps that speak for two seconds."""
+    return Experiment(
+        name="jova_pocket",
+        model=model(width=256, heads=4, num_dual=2, num_single=4),
+        video_codec=published.pocket_video,
+        audio_codec=published.pocket_audio,
+        encoders={
+            "scene": text.ByteEncoder(text.scene),
+            "sound": text.ByteEncoder(text.sound),
+            "speech": text.ByteEncoder(text.speech),
+            "scene.negative": text.ByteEncoder(text.negative),
+            "nothing": text.ByteEncoder(text.nothing),
+        },
+        tasks=((placed(T2AV, Beside(MASKS * CELLS)), 0.75), (placed(I2AV, Beside(MASKS * CELLS)), 0.25)),
+        density=LogitNormal(std=1.8, shift=7.0),
+        losses=(FlowLoss(region="mouth", weight=LAMBDA),),
+        regions=("mouth",),
+        dropout=(Dropout(edit=EMPTY, share=0.1), Dropout(edit=NO_SCENE, share=0.15)),
+        guidance=(Away(edit=NEGATIVE, video=1.5, audio=1.5),),
+        sampling=Sampling(steps=16, shift=3.0, passes=together),
+        geometry=Geometry(num_frames=49, height=128, width=128, fps=24.0),
+        optim=Optim(lr=1e-3, warmup=100, ema=0.998),
+        train=Train(steps=2900, batch=24, parallel="replicate", save_every=100, sample_every=500),
+    )
+
+
+def jova_study() -> Experiment:
+    """About 4 M parameters: the same seam in minutes, for comparisons and tests of claims."""
+    pocket = jova_pocket()
+    return replace(
+        pocket,
+        name="jova_study",
+        model=model(width=128, heads=2, num_dual=2, num_single=4),
+        train=replace(pocket.train, steps=1500),
+    )
+
+
+def jova_paper() -> Experiment:
+    """The published size: 16 dual and 40 single layers, 24 heads of 128, two towers of 12.2 B.
+
+    Depth, heads and channels are Waver's [paper: Waver]; codecs are the Wan2.1 VAE and MMAudio's 16 kHz one; steps,
+    learning rate, density and guidance scales are [inferred]. Neither Waver's nor JoVA's weights are public.
+    """
+    rope = Rope(sizes=(44, 42, 42), scale=(6.0, 1.0, 1.0))  # seconds to latent frames at 24 fps
+    stream = {"width": 3072, "heads": 24, "mlp": 4 * 3072, "time": 3072, "rope": rope}
+    pocket = jova_pocket()
+    return replace(
+        pocket,
+        name="jova_paper",
+        model=JoVA(
+            video=StreamConfig(channels=16 * CELLS, beside=(16 + MASKS) * CELLS, **stream),
+            audio=StreamConfig(channels=20, **stream),
+            text=EmbeddedText(fields=(("t5", 4096),)),
+            num_dual=16,
+            num_single=40,
+        ),
+        video_codec=published.wan21_video,
+        audio_codec=published.mmaudio_16k,
+        encoders={"t5": published.flan_t5_xxl(), "t5.negative": published.flan_t5_xxl_negative()},
+        density=Mode(scale=1.29, shift=3.0),
+        dropout=(Dropout(edit=Swap((("t5", "t5.negative"),)), share=0.1),),
+        guidance=(Away(edit=Swap((("t5", "t5.negative"),)), video=3.0, audio=2.0),),
+        sampling=Sampling(steps=50, shift=7.0),
+        geometry=Geometry(num_frames=121, height=480, width=832, fps=24.0),
+        optim=Optim(lr=2e-5, warmup=1000, ema=0.9999),
+        train=Train(steps=100_000, batch=64, checkpointing=True, compile=True, save_every=1000),
+    )

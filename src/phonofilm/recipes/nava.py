@@ -1,0 +1,228 @@
+"""NAVA's recipes: ``nava_pocket`` (puppets), ``nava_study`` (minutes), ``nava_paper`` (published size, for training)
+and ``nava_release`` (what the published weights were trained with)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+from jaxtyping import Float
+from torch import Tensor
+
+from phonofilm.architectures.nava import NAVA, AddedVoice, OverwritingVoice
+from phonofilm.backbone import ConvTowerConfig, DataTowerConfig, TowerConfig
+from phonofilm.codecs.audio import AudioCodec
+from phonofilm.context import VoicedBytes, VoicedFeatures
+from phonofilm.encoders import text
+from phonofilm.encoders.features import NegativeOr
+from phonofilm.encoders.timbre import Blank, Sentinels, Voiceless
+from phonofilm.errors import UserError
+from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
+from phonofilm.flow import Bell, Indexed
+from phonofilm.guidance import Away, Both, Swap, together, unlinked
+from phonofilm.layers import Rope
+from phonofilm.losses import FlowLoss
+from phonofilm.recipes import jova, published, wan
+from phonofilm.sampling import Sampling, from_scheduler
+from phonofilm.tasks import I2AV, T2A, T2AV
+from phonofilm.tokens import Geometry
+from phonofilm.types import CLOSED, AVInput, IndexClock, Model, Prompt
+
+RECIPES = ("nava_pocket", "nava_study", "nava_paper", "nava_release")
+
+CELLS = 4
+"""Latent cells of a token: patches of 2 x 2."""
+SPEAKER = 192
+"""Channels of a speaker vector, as ReDimNet makes it."""
+APART = LinkDropout(links=CLOSED, share=0.2)
+"""The alignment mask in training; guidance moves away from such passes."""
+BLURRED = (
+    "static picture, overexposed, blurred details, subtitles, low quality, deformed hands and faces, "
+    "robotic, muffled or distorted sound, echo, noise"
+)
+"""What guidance moves away from where a prompt has no negative. The release has a longer list in Chinese."""
+NO_VOICE = Swap((("voice", "voice.none"),))
+NEGATIVE = Swap((("text", "text.negative"), *NO_VOICE.pairs))
+"""The negative text has no sentinels, so it has no voices."""
+BLANK = Swap((("text", "text.blank"), *NO_VOICE.pairs))
+NULL_VOICE = Swap((("voice", "voice.null"),))
+
+
+def renames(num_align: int, num_fuse: int) -> wan.Rules:
+    """The release's names (model_mm.py) to ours, for so many layers of both kinds."""
+    fuse = tuple((rf"^single_blocks\.{n}\.", f"blocks.{num_align + n}.both.") for n in range(num_fuse))
+    return (
+        (r"^double_blocks\.(\d+)\.", r"blocks.\1.video."),
+        *fuse,
+        (r"\.video\.(self_attn|cross_attn)\.(\w+)_audio\.", r".audio.\1.\2."),
+        (r"\.video\.modulation_audio\.", ".audio.modulation."),
+        (r"\.(video|both)\.(norm3|ffn)\.", r".\2."),
+        (r"\.modulation\.modulation$", ".modulation"),
+        (r"^patch_embedding_audio\.0\.", "audio.enter_x.conv."),
+        (r"^patch_embedding_audio\.2\.w1\.", "audio.enter_x.gate."),
+        (r"^patch_embedding_audio\.2\.w2\.", "audio.enter_x.down."),
+        (r"^patch_embedding_audio\.2\.w3\.", "audio.enter_x.up."),
+        (r"^text_embedding\.", "context.text.layers."),
+        (r"^speaker_embedding\.net\.", "context.voice.layers."),
+        (r"^speaker_embedding\.out_norm\.", "context.voice.layers.4."),
+        (r"^speaker_embedding\.null_token$", "context.voice.null"),
+        (r"^head_audio\.", "audio.head."),
+        (r"^(head|patch_embedding|time_embedding|time_projection)\.", r"video.\1."),
+        *wan.TOWER,
+    )
+
+
+RENAMES = renames(10, 20)
+"""The release's names to ours."""
+WAN: wan.Rules = (
+    (r"^blocks\.(\d)\.", r"double_blocks.\1."),
+    *((rf"^blocks\.{n}\.", f"single_blocks.{n - 10}.") for n in range(10, 30)),
+    *RENAMES,
+)
+"""Names of Wan2.2-TI2V-5B to ours: its first ten layers become video's part of the align layers [inferred]."""
+FRESH = (r"^audio\.", r"^blocks\.\d+\.audio\.", r"^context\.voice\.")
+"""What Wan has not."""
+
+
+def model(*, width: int, heads: int, inner: int, num_align: int, num_fuse: int) -> NAVA:
+    """A small NAVA for the pocket codecs; ``inner`` is that of the sound port's convolutions."""
+    head = width // heads
+    spatial = head // 4
+    # A turn of one radian per audio token: neighbouring letters and sounds must be told apart, and clips are short.
+    rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
+    stream = {"width": width, "heads": heads, "mlp": 4 * width, "rope": rope}
+    return NAVA(
+        video=DataTowerConfig(channels=64 * CELLS, **stream),
+        audio=ConvTowerConfig(channels=20, kernel=7, inner=inner, **stream),
+        text=VoicedBytes(
+            fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width, sentinel=text.SENTINEL
+        ),
+        voice=AddedVoice(channels=SPEAKER),
+        num_align=num_align,
+        num_fuse=num_fuse,
+    )
+
+
+def nava_pocket() -> Experiment:
+    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 15.5 M parameters.
+
+    Sound weighs as much as video, since the paper's 0.2 suits Wan's latents. Noise levels are drawn as in
+    ``jova_pocket``: the even table of the paper visits low ones so often that a port which divides by them gets noise.
+    """
+    pocket = jova.jova_pocket()
+    return replace(
+        pocket,
+        name="nava_pocket",
+        model=model(width=320, heads=5, inner=160, num_align=2, num_fuse=4),
+        encoders=pocket.encoders | {"speech": text.ByteEncoder(text.voiced_speech, text.PRINTABLE | {text.MARK})},
+        voices={"voice": Voiceless(SPEAKER)},
+        tasks=((T2AV, 0.75), (I2AV, 0.25)),
+        losses=(FlowLoss(levels=Bell(Indexed(shift=3.0))),),
+        regions=(),
+        link_dropout=(APART,),
+        guidance=(Away(edit=jova.NEGATIVE, video=1.5, audio=1.5), Away(edit=unlinked, video=1.5, audio=1.0)),
+        sampling=Sampling(steps=16, shift=3.0, passes=together),
+    )
+
+
+def nava_study() -> Experiment:
+    """4.3 M parameters: the same seam in minutes, for comparisons and tests of claims."""
+    pocket = nava_pocket()
+    return replace(
+        pocket,
+        name="nava_study",
+        model=model(width=160, heads=2, inner=160, num_align=2, num_fuse=4),
+        train=replace(pocket.train, steps=jova.jova_study().train.steps),
+    )
+
+
+def caption(prompt: Prompt) -> str:
+    """A prompt as NAVA reads it: one paragraph with speech between marks, a sentinel before each line's words."""
+    lines = [f"{who} <S><extra_id_2>{words}<E>".strip() for who, words in prompt.speech]
+    return " ".join(part for part in (prompt.scene, prompt.sound, *lines) if part)
+
+
+def ltx2_audio() -> AudioCodec:
+    """The audio VAE and vocoder of LTX-2.3 that NAVA's weights want: 128 numbers at 25 Hz from 16 kHz stereo."""
+    raise UserError(
+        "NAVA's published sound codec (LTX-2.3's audio VAE) is not part of phonofilm; give the recipe another "
+        "audio_codec with 128 channels at 25 Hz, or train nava_paper's numbers on another codec"
+    )
+
+
+def unipc(model: Model, input: AVInput, sigmas: Float[Tensor, " N"]) -> AVInput:
+    """The release's sampler, UniPC of second order, as diffusers has it."""
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True)
+    return from_scheduler(scheduler)(model, input, sigmas)
+
+
+def paper_model(voice: AddedVoice, *, video: float, audio: float) -> NAVA:
+    """The published network; ``video`` and ``audio`` turn a clock's numbers into latent frames of the picture."""
+    sizes = (44, 42, 42)
+    stream = {"width": 3072, "heads": 24, "mlp": 14336}
+    return NAVA(
+        video=TowerConfig(channels=48 * CELLS, rope=Rope(sizes=sizes, scale=(video, 1.0, 1.0)), **stream),
+        audio=ConvTowerConfig(
+            channels=128, kernel=7, inner=8192, rope=Rope(sizes=sizes, scale=(audio, 1.0, 1.0)), **stream
+        ),
+        text=VoicedFeatures(text=("text", 4096), marks="sentinels"),
+        voice=voice,
+        num_align=10,
+        num_fuse=20,
+    )
+
+
+def nava_paper() -> Experiment:
+    """The published size, 6.297 B parameters, with exact seconds and voices that keep their order: for new training.
+
+    Steps, batch, learning rate, weights and guidance are the paper's and its release's; warm-up, betas, weight decay
+    and EMA are [inferred], as are the shares of tasks within its second stage.
+    """
+    encoder = published.umt5_xxl(caption)
+    return Experiment(
+        name="nava_paper",
+        model=paper_model(AddedVoice(channels=SPEAKER), video=6.0, audio=6.0),
+        video_codec=published.wan22_video,
+        audio_codec=ltx2_audio,
+        encoders={
+            "text": encoder,
+            "sentinels": Sentinels(encoder.encoder),
+            "text.negative": published.umt5_xxl(NegativeOr(BLURRED)),
+            "text.blank": Blank(4096),
+        },
+        voices={
+            "voice": Voiceless(SPEAKER),
+            "voice.null": Voiceless(SPEAKER),
+            "voice.none": Voiceless(SPEAKER, placed=False),
+        },
+        tasks=((T2A, 1 / 3), (T2AV, 1 / 3), (I2AV, 1 / 3)),
+        density=Indexed(shift=5.0),
+        losses=(FlowLoss(audio=0.2, levels=Bell(Indexed(shift=5.0))),),
+        dropout=(Dropout(edit=BLANK, share=0.1), Dropout(edit=NULL_VOICE, share=0.2)),
+        link_dropout=(APART,),
+        guidance=(
+            Away(edit=NEGATIVE, video=3.0, audio=2.0),
+            Away(edit=unlinked, video=3.0, audio=2.0),
+            Away(edit=NO_VOICE, video=0.0, audio=3.0),
+        ),
+        sampling=Sampling(sampler=unipc, steps=50, shift=5.0),
+        geometry=Geometry(num_frames=121, height=704, width=1280, fps=24.0),
+        optim=Optim(lr=5e-5, betas=(0.9, 0.999), warmup=1000, final=1.0, ema=0.9999),
+        train=Train(steps=70_000, batch=512, checkpointing=True, compile=True, save_every=1000),
+    )
+
+
+def nava_release() -> Experiment:
+    """What ernie-research/NAVA's weights were trained with: voices in place of sentinels, integer positions.
+
+    The pass without links has no voices either, as in the release (pipeline_nava.py, commit 5af8e72).
+    """
+    paper = nava_paper()
+    text_away, _, voice_away = paper.guidance
+    return replace(
+        paper,
+        name="nava_release",
+        model=paper_model(OverwritingVoice(channels=SPEAKER), video=1.0, audio=0.24),
+        clock=IndexClock(),
+        guidance=(text_away, Away(edit=Both((unlinked, NO_VOICE)), video=3.0, audio=2.0), voice_away),
+    )

@@ -1,0 +1,159 @@
+"""Ovi's recipes: ``ovi_pocket`` (puppets), ``ovi_study`` (minutes), ``ovi_paper`` and its sisters (published size)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from phonofilm.architectures.ovi import ByteOvi, Ovi
+from phonofilm.backbone import ConvTowerConfig, DataTowerConfig, TowerConfig
+from phonofilm.context import ByteText, TowerText
+from phonofilm.encoders import tags, text
+from phonofilm.encoders.features import Constant, NegativeOr
+from phonofilm.experiment import Dropout, Experiment, Optim, Train
+from phonofilm.flow import LogitNormal
+from phonofilm.guidance import Away, Both, Skipping, Swap
+from phonofilm.layers import Rope
+from phonofilm.losses import FlowLoss
+from phonofilm.recipes import jova, published, wan
+from phonofilm.sampling import Sampling
+from phonofilm.tasks import I2AV, T2AV
+from phonofilm.tokens import Geometry
+from phonofilm.types import CENTRE, IndexClock
+
+RECIPES = ("ovi_pocket", "ovi_study", "ovi_paper", "ovi_paper_10s", "ovi_paper_720", "ovi_seconds")
+
+TASKS = ((T2AV, 0.75), (I2AV, 0.25))
+"""The first frame stands clean in the stream; the shares are [inferred]."""
+CELLS = 4
+"""Latent cells of a token: patches of 2 x 2."""
+SLOW = 0.19676
+"""Latent frames of the picture for each latent of sound, in the release: about 31 / 157 (ovi/configs/model/dit)."""
+VIDEO_NEGATIVE = "jitter, bad hands, blur, distortion"
+AUDIO_NEGATIVE = "robotic, muffled, echo, distorted"
+NEGATIVE = Swap((("video_text", "video_text.negative"), ("audio_text", "audio_text.negative")))
+
+RENAMES: wan.Rules = (
+    (r"^(video|audio)_model\.blocks\.(\d+)\.", r"blocks.\2.\1."),
+    (r"^(video|audio)_model\.text_embedding\.", r"context.\1."),
+    (r"^(video|audio)_model\.", r"\1."),
+    (r"\.cross_attn\.(k|v|norm_k)_fusion\.", r".other.\1."),
+    (r"\.cross_attn\.pre_attn_norm_fusion\.", ".other.norm."),
+    (r"\.modulation\.modulation$", ".modulation"),
+    (r"^audio\.patch_embedding\.0\.", "audio.enter_x.conv."),
+    (r"^audio\.patch_embedding\.2\.w1\.", "audio.enter_x.gate."),
+    (r"^audio\.patch_embedding\.2\.w2\.", "audio.enter_x.down."),
+    (r"^audio\.patch_embedding\.2\.w3\.", "audio.enter_x.up."),
+    *wan.TOWER,
+)
+"""The release's names (ovi/modules/fusion.py) to ours."""
+WAN: wan.Rules = ((r"^", "video_model."), *RENAMES)
+"""Names of Wan2.2-TI2V-5B, whose copy the picture's tower was at first, to ours."""
+FRESH = (r"^audio\.", r"^context\.audio\.", r"^blocks\.\d+\.audio\.", r"^blocks\.\d+\.video\.other\.")
+"""What Wan has not: the tower of sound, and what reads the other stream."""
+
+
+def model(*, width: int, heads: int, num_blocks: int) -> ByteOvi:
+    """A small Ovi for the pocket codecs, with JoVA's text layers and positions and a narrower audio port."""
+    head = width // heads
+    spatial = head // 4
+    rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
+    stream = {"width": width, "heads": heads, "mlp": 4 * width, "rope": rope}
+    return ByteOvi(
+        video=DataTowerConfig(channels=64 * CELLS, **stream),
+        audio=ConvTowerConfig(channels=20, kernel=7, inner=width, **stream),
+        text=ByteText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
+        num_blocks=num_blocks,
+    )
+
+
+def ovi_pocket() -> Experiment:
+    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 15.6 M parameters."""
+    return replace(
+        jova.jova_pocket(),
+        name="ovi_pocket",
+        model=model(width=256, heads=4, num_blocks=5),
+        tasks=TASKS,
+        guidance=(Away(edit=Both((jova.NEGATIVE, Skipping(frozenset({2})))), video=1.5, audio=1.5),),
+    )
+
+
+def ovi_study() -> Experiment:
+    """4.6 M parameters: the same seam in minutes, for comparisons and tests of claims."""
+    pocket = ovi_pocket()
+    return replace(
+        pocket,
+        name="ovi_study",
+        model=model(width=128, heads=2, num_blocks=6),
+        train=replace(pocket.train, steps=jova.jova_study().train.steps),
+    )
+
+
+def paper_model(*, video: float, audio: float) -> Ovi:
+    """The published network; ``video`` and ``audio`` turn a clock's numbers into latent frames of the picture."""
+    stream = {"width": 3072, "heads": 24, "mlp": 14336}
+    sizes = (44, 42, 42)
+    return Ovi(
+        video=TowerConfig(channels=48 * CELLS, rope=Rope(sizes=sizes, scale=(video, 1.0, 1.0)), **stream),
+        audio=ConvTowerConfig(
+            channels=20, kernel=7, inner=8192, rope=Rope(sizes=sizes, scale=(audio, 1.0, 1.0)), **stream
+        ),
+        text=TowerText(video=("video_text", 4096), audio=("audio_text", 4096)),
+        num_blocks=30,
+    )
+
+
+def ovi_paper() -> Experiment:
+    """The release's 960 x 960, 5 s model: two towers of 30 layers, 11.66 B parameters; positions are its integers.
+
+    Numbers, tags, negative prompts, steps, shift and guidance are those of the release (ovi/configs/inference). Its
+    training is not published: tasks, density, dropout, learning rate and batch are [inferred].
+    """
+    return Experiment(
+        name="ovi_paper",
+        model=paper_model(video=1.0, audio=SLOW),
+        video_codec=published.wan22_video,
+        audio_codec=published.mmaudio_16k,
+        encoders={
+            "video_text": published.umt5_xxl(tags.audio),
+            "audio_text": published.umt5_xxl(tags.audio),
+            "video_text.negative": published.umt5_xxl(NegativeOr(VIDEO_NEGATIVE)),
+            "audio_text.negative": published.umt5_xxl(Constant(AUDIO_NEGATIVE)),
+        },
+        tasks=TASKS,
+        density=LogitNormal(shift=5.0),
+        losses=(FlowLoss(),),
+        dropout=(Dropout(edit=NEGATIVE, share=0.1),),
+        guidance=(Away(edit=Both((NEGATIVE, Skipping(frozenset({11})))), video=3.0, audio=2.0),),
+        sampling=Sampling(steps=50, shift=5.0),
+        geometry=Geometry(num_frames=121, height=960, width=960, fps=24.0),
+        clock=IndexClock(),
+        optim=Optim(lr=2e-5, warmup=1000, ema=0.9999),
+        train=Train(steps=100_000, batch=64, checkpointing=True, compile=True, save_every=1000),
+    )
+
+
+def ovi_paper_10s() -> Experiment:
+    """The release's 960 x 960, 10 s model: the same network on longer clips."""
+    paper = ovi_paper()
+    return replace(paper, name="ovi_paper_10s", geometry=replace(paper.geometry, num_frames=241))
+
+
+def ovi_paper_720() -> Experiment:
+    """The release's 720 x 720, 5 s model, whose prompts have the sound between tags."""
+    paper = ovi_paper()
+    positive = published.umt5_xxl(tags.audcap)
+    return replace(
+        paper,
+        name="ovi_paper_720",
+        encoders=paper.encoders | {"video_text": positive, "audio_text": positive},
+        geometry=replace(paper.geometry, height=704, width=704),
+    )
+
+
+def ovi_seconds() -> Experiment:
+    """The published network with exact seconds instead of the release's integers, for new training.
+
+    Six latent frames of the picture a second at 24 fps; the release's factor lets sound and picture drift apart by
+    0.12 s in 5 s.
+    """
+    return replace(ovi_paper(), name="ovi_seconds", model=paper_model(video=6.0, audio=6.0), clock=CENTRE)

@@ -1,0 +1,207 @@
+"""Builders of the codecs and text encoders that recipes name: the pocket ones and the published ones.
+
+Published networks are built by configuration here (random weights); their weights come with a checkpoint folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from phonofilm.codecs.audio import AudioCodec
+from phonofilm.codecs.blocks import BlockCodec
+from phonofilm.codecs.licences import preset
+from phonofilm.codecs.video import VideoCodec
+from phonofilm.encoders import text
+from phonofilm.encoders.features import FeatureEncoder, Filled
+from phonofilm.recipes import pocket_codecs
+from phonofilm.recipes import pocket_video as pocket_video_codec
+from phonofilm.types import Prompt
+
+FLAN_T5_XXL = "google/flan-t5-xxl"
+UMT5_XXL = "google/umt5-xxl"
+
+WAN22_VAE: dict[str, object] = {
+    "base_dim": 160,
+    "decoder_base_dim": 256,
+    "z_dim": 48,
+    "dim_mult": [1, 2, 4, 4],
+    "num_res_blocks": 2,
+    "temperal_downsample": [False, True, True],
+    "is_residual": True,
+    "in_channels": 12,
+    "out_channels": 12,
+    "patch_size": 2,
+    "scale_factor_spatial": 16,
+    "scale_factor_temporal": 4,
+    "latents_mean": (
+        -0.2289,
+        -0.0052,
+        -0.1323,
+        -0.2339,
+        -0.2799,
+        0.0174,
+        0.1838,
+        0.1557,
+        -0.1382,
+        0.0542,
+        0.2813,
+        0.0891,
+        0.157,
+        -0.0098,
+        0.0375,
+        -0.1825,
+        -0.2246,
+        -0.1207,
+        -0.0698,
+        0.5109,
+        0.2665,
+        -0.2108,
+        -0.2158,
+        0.2502,
+        -0.2055,
+        -0.0322,
+        0.1109,
+        0.1567,
+        -0.0729,
+        0.0899,
+        -0.2799,
+        -0.123,
+        -0.0313,
+        -0.1649,
+        0.0117,
+        0.0723,
+        -0.2839,
+        -0.2083,
+        -0.052,
+        0.3748,
+        0.0152,
+        0.1957,
+        0.1433,
+        -0.2944,
+        0.3573,
+        -0.0548,
+        -0.1681,
+        -0.0667,
+    ),
+    "latents_std": (
+        0.4765,
+        1.0364,
+        0.4514,
+        1.1677,
+        0.5313,
+        0.499,
+        0.4818,
+        0.5013,
+        0.8158,
+        1.0344,
+        0.5894,
+        1.0901,
+        0.6885,
+        0.6165,
+        0.8454,
+        0.4978,
+        0.5759,
+        0.3523,
+        0.7135,
+        0.6804,
+        0.5833,
+        1.4146,
+        0.8986,
+        0.5659,
+        0.7069,
+        0.5338,
+        0.4889,
+        0.4917,
+        0.4069,
+        0.4999,
+        0.6866,
+        0.4093,
+        0.5709,
+        0.6065,
+        0.6415,
+        0.4944,
+        0.5726,
+        1.2042,
+        0.5458,
+        1.6887,
+        0.3971,
+        1.06,
+        0.3943,
+        0.5537,
+        0.5444,
+        0.4089,
+        0.7468,
+        0.7744,
+    ),
+}
+"""Of diffusers' AutoencoderKLWan; the statistics are those of Wan2.2's own code (wan/modules/vae2_2.py)."""
+
+MMAUDIO_16K_VAE: dict[str, object] = {
+    "mel_bins": 80,
+    "latent_channels": 20,
+    "hidden_channels": 384,
+    "channel_multipliers": (1, 2, 4),
+    "layers_per_block": 2,
+    "sample_rate": 16000,
+    "n_fft": 1024,
+    "hop_length": 256,
+}
+MMAUDIO_16K_VOCODER: dict[str, object] = {
+    "num_mels": 80,
+    "upsample_initial_channel": 1536,
+    "upsample_rates": (4, 4, 2, 2, 2, 2),
+    "upsample_kernel_sizes": (8, 8, 4, 4, 4, 4),
+}
+
+
+def pocket_video() -> BlockCodec:
+    """The puppets' video codec, untrained: 64 components of blocks."""
+    return pocket_video_codec.network()
+
+
+def pocket_audio() -> AudioCodec:
+    """The puppets' audio codec, untrained."""
+    return AudioCodec.build(pocket_codecs.AUDIO_VAE, pocket_codecs.VOCODER)
+
+
+@preset("Apache-2.0")
+def wan21_video() -> VideoCodec:
+    """Wan2.1's video VAE (Apache-2.0): 16 channels, 8 x 8 x 4 pixels a latent. diffusers' defaults are its sizes."""
+    return VideoCodec.build("AutoencoderKLWan", {})
+
+
+@preset("Apache-2.0")
+def wan22_video() -> VideoCodec:
+    """Wan2.2's video VAE (Apache-2.0): 48 channels, 16 x 16 x 4 pixels a latent."""
+    return VideoCodec.build("AutoencoderKLWan", WAN22_VAE)
+
+
+@preset("CC-BY-NC-4.0", restricted=True)
+def mmaudio_16k() -> AudioCodec:
+    """MMAudio's 16 kHz VAE and vocoder: 20 channels at 31.25 Hz."""
+    return AudioCodec.build(MMAUDIO_16K_VAE, MMAUDIO_16K_VOCODER)
+
+
+@preset("CC-BY-NC-4.0", restricted=True)
+def mmaudio_44k() -> AudioCodec:
+    """MMAudio's 44.1 kHz VAE with BigVGAN v2: 40 channels at 43.07 Hz. diffusers' defaults are its sizes.
+
+    Its mels are natural logarithms, ours decadic ones as at 16 kHz: weights fit after the VAE's ``data_mean`` and
+    ``data_std`` were divided by ln 10 and the vocoder's first weights multiplied with it.
+    """
+    return AudioCodec.build({}, {})
+
+
+def flan_t5_xxl() -> FeatureEncoder:
+    """The first of the JoVA backbone's two text encoders [paper: Waver]; it reads the whole three-field prompt."""
+    return FeatureEncoder(FLAN_T5_XXL, text.render, length=512)
+
+
+def flan_t5_xxl_negative() -> FeatureEncoder:
+    """The same encoder reading the negative prompt."""
+    return FeatureEncoder(FLAN_T5_XXL, text.negative, length=512)
+
+
+def umt5_xxl(field: Callable[[Prompt], str]) -> Filled:
+    """Wan's text encoder (Apache-2.0) reading one text of each prompt; its towers read the padding as well."""
+    return Filled(FeatureEncoder(UMT5_XXL, field, length=512))

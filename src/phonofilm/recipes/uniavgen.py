@@ -1,0 +1,284 @@
+"""UniAVGen's recipes: study and pocket (puppets), the published weights, and the paper's three stages of training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from phonofilm.alignment import MaskedWindow, Ramp, ReleasedRamp, ReplicatedWindow
+from phonofilm.architectures.uniavgen import (
+    ByteUniAVGen,
+    Meeting,
+    MelConfig,
+    ReleasedMelConfig,
+    UniAVGen,
+)
+from phonofilm.backbone import DataTowerConfig, TowerConfig
+from phonofilm.codecs.mel_codec import MelCodec
+from phonofilm.context import ByteText, CharacterText
+from phonofilm.encoders import characters, text
+from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
+from phonofilm.flow import Uniform
+from phonofilm.guidance import Away, Both, Edit, Skipping, Swap, unlinked
+from phonofilm.layers import Rope
+from phonofilm.losses import FaceLoss, FlowLoss
+from phonofilm.recipes import jova, published, wan
+from phonofilm.sampling import Sampling
+from phonofilm.tasks import A2V, CONTINUE, I2AV, T2A, T2AV, V2A, Kind, Reference, voiced
+from phonofilm.tokens import Geometry
+from phonofilm.types import CLOSED, IndexClock, Links
+
+RECIPES = (
+    "uniavgen_pocket",
+    "uniavgen_pocket_tasks",
+    "uniavgen_study",
+    "uniavgen_paper",
+    "uniavgen_paper_stage1",
+    "uniavgen_paper_stage2",
+    "uniavgen_paper_stage3",
+)
+
+RENAMES: wan.Rules = (
+    *((rf"^(a2v|v2a)_blocks\.{k}\.", rf"blocks.{2 * k}.\1.") for k in range(15)),
+    (r"\.a2v\.mask_head\.modulation$", ".face.modulation"),
+    (r"\.a2v\.mask_head\.head\.", ".face.out."),
+    (r"\.(a2v|v2a)\.(q|k|v|norm_q|norm_k)\.", r".\1.projection.\2."),
+    (r"\.(a2v|v2a)\.o\.", r".\1.out."),
+    (r"^blocks\.(\d+)\.(?!a2v|v2a|face)", r"blocks.\1.video."),
+    (r"^audio_blocks\.(\d+)\.", r"blocks.\1.audio."),
+    (r"^text_embedding_video\.", "context.caption."),
+    (r"^text_embedding\.text_embed\.", "context.embed."),
+    (r"^text_embedding\.text_blocks\.(\d+)\.", r"context.layers.\1."),
+    (r"^(context\.layers\.\d+)\.dwconv\.", r"\1.conv."),
+    (r"^(context\.layers\.\d+)\.pwconv1\.", r"\1.up."),
+    (r"^(context\.layers\.\d+)\.pwconv2\.", r"\1.down."),
+    (r"^(context\.layers\.\d+)\.grn\.", r"\1."),
+    (r"^text_proj\.", "context.out."),
+    (r"^audio_embedding\.", "audio.enter_x."),
+    (r"^audio_padding$", "audio.padding"),
+    (r"^(time_embedding|time_projection|head)_audio\.", r"audio.\1."),
+    (r"^(patch_embedding|time_embedding|time_projection|head)\.", r"video.\1."),
+    *wan.TOWER,
+)
+"""The release's names (Sora2-mini, wan/modules/model.py) to ours."""
+WAN: wan.Rules = (
+    (r"^text_embedding\.", "context.caption."),
+    (r"^blocks\.(\d+)\.", r"blocks.\1.video."),
+    (r"^(patch_embedding|time_embedding|time_projection|head)\.", r"video.\1."),
+    *wan.TOWER,
+)
+"""Names of Wan2.2-TI2V-5B, whose copy the picture's tower is at first, to ours."""
+FRESH = (r"^audio\.", r"^context\.(embed|layers|out)\.", r"^blocks\.\d+\.(audio|face|a2v|v2a)\.")
+"""What Wan has not: the tower of sound, its text, and the exchange."""
+
+Tasks = tuple[tuple[Kind, float], ...]
+
+AROUND = 0.125
+"""Seconds of sound that a latent frame hears before and after itself: two pixel frames at 16 fps [code]."""
+FACE = 0.1
+"""First weight of the face loss [paper]; it falls to 0 over the steps of joint training [inferred]."""
+APART = (LinkDropout(links=CLOSED, share=0.1),)
+"""Guidance moves away from what the towers make alone, so they are trained alone as well [inferred]."""
+JOINT: Tasks = ((T2AV, 0.75), (I2AV, 0.25))
+"""What the small models learn first: JoVA's shares, so that only the network differs."""
+DUBBING = replace(V2A, links=Links(a2v=False))
+DRIVEN = replace(A2V, links=Links(v2a=False))
+"""The given stream does not read the other [code]."""
+PORTRAYED = replace(I2AV, portrait=True)
+"""The release shows the portrait twice: as the first latent frame and as a reference [code]."""
+FIVE: Tasks = ((T2AV, 2.0), (I2AV, 3.0), (CONTINUE, 1.0), (DUBBING, 2.0), (DRIVEN, 2.0))
+"""The paper's mix, 4 : 1 : 1 : 2 : 2 of joint, joint with a voice, going on, dubbing, driven by sound. Training has no
+voices to refer to yet: their share goes to joint generation, which is divided between prompts and portraits."""
+PAPER: Tasks = (
+    (PORTRAYED, 5.0),
+    (voiced(PORTRAYED, Reference()), 0.0),
+    (replace(CONTINUE, task=replace(CONTINUE.task, portrait=True)), 1.0),
+    (replace(DUBBING, portrait=True), 2.0),
+    (replace(DRIVEN, needs=DRIVEN.needs | PORTRAYED.needs, video=PORTRAYED.video, portrait=True), 2.0),
+)
+"""The same where every clip has a portrait, a dubbed or continued clip its own [code]; a voice can be asked for."""
+
+
+def early(shift: float) -> float:
+    """The noise level above which the first half of the sampling steps lies."""
+    return shift * 0.5 / (1 + (shift - 1) * 0.5) + 1e-3
+
+
+def modality_aware(edit: Edit, shift: float, video: float, audio: float) -> tuple[Away, ...]:
+    """Early, away from towers that are alone and know no text; later, away from no text (paper, section 3.4)."""
+    middle = early(shift)
+    return (
+        Away(edit=Both((edit, unlinked)), video=video - 1, audio=audio - 1, sigmas=(middle, 1.0)),
+        Away(edit=edit, video=video - 1, audio=audio - 1, sigmas=(0.0, middle)),
+    )
+
+
+def model(*, width: int, heads: int, mlp: int) -> ByteUniAVGen:
+    """A small UniAVGen for the pocket codecs, with JoVA's text layers and positions and towers of one width."""
+    head = width // heads
+    spatial = head // 4
+    rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
+    stream = {"width": width, "heads": heads, "mlp": mlp, "rope": rope}
+    return ByteUniAVGen(
+        video=DataTowerConfig(channels=64 * jova.CELLS, **stream),
+        audio=TowerConfig(channels=20, **stream),
+        text=ByteText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
+        num_layers=6,
+        meeting=Meeting(window=MaskedWindow(AROUND), seen=Ramp(), space=rope, place=rope),
+    )
+
+
+def uniavgen_pocket() -> Experiment:
+    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 15.8 M parameters."""
+    pocket = jova.jova_pocket()
+    return replace(
+        pocket,
+        name="uniavgen_pocket",
+        model=model(width=256, heads=4, mlp=896),
+        tasks=JOINT,
+        link_dropout=APART,
+        losses=(FlowLoss(), FaceLoss(weight=FACE, horizon=pocket.train.steps)),
+        regions=("face", "mouth"),  # with the mouth, clips that are prepared for this recipe serve JoVA's too
+        guidance=modality_aware(jova.NEGATIVE, pocket.sampling.shift, video=2.5, audio=2.5),
+    )
+
+
+def uniavgen_pocket_tasks() -> Experiment:
+    """The third stage in small: from ``uniavgen_pocket``'s weights (``--init``) to all tasks, without the face loss."""
+    pocket = uniavgen_pocket()
+    return replace(
+        pocket,
+        name="uniavgen_pocket_tasks",
+        tasks=FIVE,
+        losses=(FlowLoss(),),
+        regions=(),
+        optim=replace(pocket.optim, lr=pocket.optim.lr / 4),
+        train=replace(pocket.train, steps=pocket.train.steps // 3),
+    )
+
+
+def uniavgen_study() -> Experiment:
+    """4.4 M parameters: the same seam in minutes, for comparisons and tests of claims."""
+    pocket, steps = uniavgen_pocket(), jova.jova_study().train.steps
+    return replace(
+        pocket,
+        name="uniavgen_study",
+        model=model(width=128, heads=2, mlp=576),
+        losses=(FlowLoss(), FaceLoss(weight=FACE, horizon=steps)),
+        train=replace(pocket.train, steps=steps),
+    )
+
+
+SIZES = (44, 42, 42)
+EMPTY = Swap((("caption", "caption.negative"), ("speech", "speech.negative")))
+"""The negative prompt is the empty text, for the sound filler alone [code]."""
+
+
+def released_meeting(precision: torch.dtype) -> Meeting:
+    """The release's alignment; the places of its windows turn as the first channels of the sound's own do."""
+    return Meeting(
+        window=ReplicatedWindow(2),
+        seen=ReleasedRamp(precision),
+        space=Rope(sizes=SIZES),
+        place=Rope(sizes=SIZES, theta=10000 ** (SIZES[0] / 128)),
+    )
+
+
+def seconds_meeting() -> Meeting:
+    """The same layers aligned by true seconds; places are counted in mel frames."""
+    return replace(
+        released_meeting(torch.float32),
+        window=MaskedWindow(AROUND),
+        seen=Ramp(),
+        place=Rope(sizes=SIZES, scale=(100.0, 1.0, 1.0), theta=10000 ** (SIZES[0] / 128)),
+    )
+
+
+def paper_model(audio: type[MelConfig], meeting: Meeting, *, rates: tuple[float, float]) -> UniAVGen:
+    """The published network; ``rates`` turn a clock's numbers into latent frames and mel frames."""
+    of_video = Rope(sizes=SIZES, scale=(rates[0], 1.0, 1.0))
+    of_audio = Rope(sizes=(128, 0, 0), scale=(rates[1], 1.0, 1.0))
+    return UniAVGen(
+        video=TowerConfig(channels=48 * jova.CELLS, width=3072, heads=24, mlp=14336, rope=of_video),
+        audio=audio(channels=80, width=1536, heads=12, mlp=8960, rope=of_audio),
+        text=CharacterText(caption=("caption", 4096), speech="speech", characters=2546, inner=512, depth=4),
+        num_layers=30,
+        meeting=meeting,
+    )
+
+
+def uniavgen_paper() -> Experiment:
+    """The release: 7.06 B parameters, its integers as positions, its windows and its blend in bfloat16.
+
+    Numbers, steps, shift and guidance are those of the release (configs/inference.yaml); ``phonofilm import`` brings
+    its weights in. To train anew take the three stages, which have none of its quirks.
+    """
+    stage3 = uniavgen_paper_stage3()
+    edit = Both((EMPTY, Skipping(frozenset({11}))))
+    return replace(
+        stage3,
+        name="uniavgen_paper",
+        model=paper_model(ReleasedMelConfig, released_meeting(torch.bfloat16), rates=(1.0, 1.0)),
+        guidance=modality_aware(edit, stage3.sampling.shift, video=3.0, audio=2.0),
+        clock=IndexClock(),
+    )
+
+
+def uniavgen_paper_stage1() -> Experiment:
+    """Sound alone, on speech (Emilia, English) [paper]; the tower of pictures rests."""
+    stage2 = uniavgen_paper_stage2()
+    return replace(
+        stage2,
+        name="uniavgen_paper_stage1",
+        tasks=((T2A, 1.0),),
+        losses=(FlowLoss(),),
+        regions=(),
+        link_dropout=(),
+        optim=replace(stage2.optim, lr=2e-5),
+        train=replace(stage2.train, steps=160_000, batch=256),
+    )
+
+
+def uniavgen_paper_stage2() -> Experiment:
+    """Both towers and their exchange, end to end, from stage 1 and Wan2.2-TI2V-5B [paper].
+
+    The paper names batch, rate, steps and optimiser. Noise levels, dropout, weight decay, warm-up, means and clipping
+    are [inferred], as is that a portrait is the first frame and the reference of every clip.
+    """
+    return Experiment(
+        name="uniavgen_paper_stage2",
+        model=paper_model(MelConfig, seconds_meeting(), rates=(4.0, 100.0)),
+        video_codec=published.wan22_video,
+        audio_codec=MelCodec.build,
+        encoders={
+            "caption": published.umt5_xxl(text.scene),
+            "caption.negative": published.umt5_xxl(text.negative),
+            "speech": characters.CharacterEncoder(text.speech),
+            "speech.negative": characters.CharacterEncoder(text.nothing),
+        },
+        tasks=((PORTRAYED, 1.0),),
+        density=Uniform(shift=5.0),
+        losses=(FlowLoss(), FaceLoss(weight=FACE, horizon=30_000)),
+        dropout=(Dropout(edit=EMPTY, share=0.1),),
+        link_dropout=APART,
+        regions=("face",),
+        guidance=modality_aware(EMPTY, 5.0, video=3.0, audio=2.0),
+        sampling=Sampling(steps=50, shift=5.0),
+        geometry=Geometry(num_frames=81, height=736, width=736, fps=16.0),
+        optim=Optim(lr=5e-6, betas=(0.9, 0.999), warmup=1000, final=1.0, ema=0.999),
+        train=Train(steps=30_000, batch=32, checkpointing=True, compile=True, save_every=1000),
+    )
+
+
+def uniavgen_paper_stage3() -> Experiment:
+    """All tasks, from stage 2, without the face loss, whose weight has fallen to 0 [inferred]."""
+    stage2 = uniavgen_paper_stage2()
+    return replace(
+        stage2,
+        name="uniavgen_paper_stage3",
+        tasks=PAPER,
+        losses=(FlowLoss(),),
+        regions=(),
+        train=replace(stage2.train, steps=10_000),
+    )

@@ -1,0 +1,106 @@
+"""Checkpoints of a run, to go on from: torch's distributed checkpoints, written aside and renamed.
+
+They hold pickles inside, so they are read from one's own runs only; what is passed on is ``weights.save_checkpoint``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.optim import Optimizer
+
+from phonofilm.train.ema import Average
+from phonofilm.train.parallel import World
+
+POSITION = "position.json"
+BEST = "best.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """How far a run is."""
+
+    step: int
+    """Steps done; the next one has this number."""
+    shards: tuple[str, ...] = ()
+    """Files of the cache that the steps to come draw from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """What changes while a model is trained. The parts are changed in place by the loop and by ``restore``."""
+
+    backbone: nn.Module
+    optimiser: Optimizer
+    average: Average
+
+    def state(self) -> dict:
+        """Everything as tensors and plain numbers, by name."""
+        return {
+            "model": dict(self.backbone.named_parameters()) | dict(self.backbone.named_buffers()),
+            "ema": self.average.weights,
+            "optimiser": get_optimizer_state_dict(self.backbone, self.optimiser),
+        }
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Where the checkpoint after so many steps stands."""
+    return folder / f"step-{step:08d}"
+
+
+def steps_of(folder: Path) -> list[int]:
+    """Steps of the complete checkpoints of a run, in order."""
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*") if path.is_dir())
+
+
+def save(folder: Path, learner: Learner, position: Position, world: World, *, keep: int = 2) -> Path:
+    """Write a checkpoint so that it is there completely or not at all; keeps the last ``keep`` and the best."""
+    path = path_of(folder, position.step)
+    partial = folder / f".{path.name}.partial"
+    if world.first:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    world.wait()
+    dcp.save(learner.state(), checkpoint_id=partial)
+    world.wait()
+    if world.first:
+        (partial / POSITION).write_text(json.dumps(asdict(position)))
+        shutil.rmtree(path, ignore_errors=True)
+        partial.rename(path)
+        kept = {position.step, *steps_of(folder)[-keep:], best_of(folder)[0]}
+        for step in set(steps_of(folder)) - kept:
+            shutil.rmtree(path_of(folder, step))
+    world.wait()
+    return path
+
+
+def restore(path: Path, learner: Learner) -> Position:
+    """Put a checkpoint's content into the parts of a learner; returns how far it was."""
+    state = learner.state()
+    dcp.load(state, checkpoint_id=path)
+    set_optimizer_state_dict(learner.backbone, learner.optimiser, state["optimiser"])
+    content = json.loads((path / POSITION).read_text())
+    return Position(step=content["step"], shards=tuple(content["shards"]))
+
+
+def best_of(folder: Path) -> tuple[int, float]:
+    """Step and figure of the best checkpoint; (-1, inf) before there is one."""
+    path = folder / BEST
+    content = json.loads(path.read_text()) if path.exists() else {"step": -1, "figure": float("inf")}
+    return content["step"], content["figure"]
+
+
+def note_best(folder: Path, step: int, figure: float) -> bool:
+    """Remember a checkpoint as the best if its figure is the lowest so far; returns whether it is."""
+    better = figure < best_of(folder)[1]
+    if better:
+        partial = folder / f".{BEST}.partial"
+        partial.write_text(json.dumps({"step": step, "figure": figure}))
+        partial.replace(folder / BEST)
+    return better

@@ -1,0 +1,78 @@
+"""From a run to a model: mean weights, codecs and a record of what was learnt, in one folder."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from phonofilm.data.cache import Cache
+from phonofilm.errors import UserError
+from phonofilm.experiment import Experiment
+from phonofilm.train import checkpoint, ema
+from phonofilm.train.loop import start
+from phonofilm.train.parallel import world
+from phonofilm.weights import Training, save_checkpoint
+
+CODECS = ("vae", "audio_vae", "vocoder")
+WORD = re.compile(r"[a-z0-9']+")
+
+
+def describe(cache: Cache, notes: Mapping[str, str | int | float], metrics: Mapping[str, float]) -> Training:
+    """What a model that was trained on a cache knows: lengths, words, how fast it has heard people speak."""
+    words, scene_words, rates = set[str](), set[str](), []
+    for num_frames, lines in cache.prompts():
+        for line in lines:
+            said = " ".join(text for _, text in line["speech"]).lower()
+            words |= set(WORD.findall(said))
+            scene_words |= set(WORD.findall(f"{line['scene']} {line['sound']}".lower()))
+            if said:
+                rates.append(sum(character.isalnum() for character in said) * cache.geometry.fps / num_frames)
+    shares = torch.tensor([0.01, 0.5, 0.99])
+    letters = torch.quantile(torch.tensor(rates), shares).tolist() if rates else [0.0, 0.0, 0.0]
+    return Training(
+        num_frames=tuple(cache.buckets),
+        letters_per_second=(letters[0], letters[1], letters[2]),
+        words=tuple(sorted(words)),
+        scene_words=tuple(sorted(scene_words)),
+        notes=dict(notes),
+        metrics=dict(metrics),
+    )
+
+
+def mean_weights(experiment: Experiment, folder: str | Path, step: int | None = None) -> dict[str, Tensor]:
+    """The mean weights of a run's checkpoint: of a step, or the best, or the last where no best is marked."""
+    folder = Path(folder)
+    done, best = checkpoint.steps_of(folder), checkpoint.best_of(folder)[0]
+    if not done:
+        raise UserError(f"no checkpoint in {folder}")
+    step = step if step is not None else best if best in done else done[-1]
+    if step not in done:
+        raise UserError(f"no checkpoint of step {step} in {folder}; there are {', '.join(map(str, done))}")
+    with world("cpu") as alone:
+        learner = start(experiment, alone)
+        checkpoint.restore(checkpoint.path_of(folder, step), learner)
+        return ema.whole(learner.average.weights)
+
+
+def export(
+    experiment: Experiment,
+    weights: Mapping[str, Tensor],
+    codecs: str | Path,
+    out: str | Path,
+    training: Training,
+    *,
+    bits: int = 32,
+) -> None:
+    """Write a folder that ``phonofilm.load`` reads: the network, the codecs it was trained with, and the record."""
+    codecs, out = Path(codecs), Path(out)
+    missing = [part for part in CODECS if not (codecs / part).is_dir()]
+    if missing:
+        raise UserError(f"no {', '.join(missing)} in {codecs}: name the folder of the codecs that made the latents")
+    for part in CODECS:
+        shutil.copytree(codecs / part, out / part, dirs_exist_ok=True)
+    save_checkpoint(out, experiment, weights, training, bits=bits)

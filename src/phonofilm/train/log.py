@@ -1,0 +1,93 @@
+"""What a run says while it goes on: a bar or lines for people, JSON lines and TensorBoard for later."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from tqdm import tqdm
+
+FIGURES = "log.jsonl"
+RECENT = 20
+"""Steps over which speed and losses are averaged for people to read."""
+
+
+class Log:
+    """Scalars of a run, per step. Only the first process has one that speaks."""
+
+    def __init__(self, folder: Path, *, first: int, steps: int, batch: int, speaks: bool) -> None:
+        self.speaks, self.batch, self.steps = speaks, batch, steps
+        self.times: deque[float] = deque([time.monotonic()], maxlen=RECENT + 1)
+        self.losses: deque[Mapping[str, float]] = deque(maxlen=RECENT)
+        self.live = speaks and sys.stderr.isatty()
+        self.bar = tqdm(total=steps, initial=first, unit="step", disable=not self.live, dynamic_ncols=True)
+        self.file = (folder / FIGURES).open("a") if speaks else None
+        self.board = _board(folder) if speaks else None
+
+    def step(self, step: int, losses: Mapping[str, float], extra: Mapping[str, float]) -> None:
+        """Record a step that is done; every ``RECENT`` steps in full, the bar every time."""
+        self.times.append(time.monotonic())
+        self.losses.append(losses)
+        if not self.speaks:
+            return
+        mean = {name: sum(some[name] for some in self.losses) / len(self.losses) for name in losses}
+        shown = " ".join(f"{name} {value:.4f}" for name, value in mean.items())
+        self.bar.set_postfix_str(f"{shown}, {self.speed:.1f} samples/s", refresh=False)
+        self.bar.update()
+        if (step + 1) % RECENT == 0 or step + 1 == self.steps:
+            self.figures(
+                step + 1, {f"loss/{n}": v for n, v in mean.items()} | dict(extra) | {"samples_per_s": self.speed}
+            )
+            if not self.live:
+                print(f"step {step + 1}/{self.steps} {shown} {self.speed:.1f} samples/s, {self.left(step)} left")
+
+    @property
+    def speed(self) -> float:
+        """Samples per second over the recent steps."""
+        return (len(self.times) - 1) * self.batch / max(self.times[-1] - self.times[0], 1e-9)
+
+    def left(self, step: int) -> str:
+        """Time left at the present speed, as h:mm:ss."""
+        return tqdm.format_interval((self.steps - step - 1) * self.batch / max(self.speed, 1e-9))
+
+    def figures(self, step: int, figures: Mapping[str, float]) -> None:
+        """Write figures of a step to the JSON lines and to TensorBoard."""
+        if self.file is not None:
+            self.file.write(json.dumps({"step": step, **figures}) + "\n")
+            self.file.flush()
+        if self.board is not None:
+            for name, value in figures.items():
+                self.board.add_scalar(name, value, step)
+
+    def say(self, text: str) -> None:
+        """A line for people that leaves the bar whole."""
+        if self.speaks:
+            tqdm.write(text, file=sys.stdout)
+
+    def resume_clock(self) -> None:
+        """Leave what was done since the last step (saving, sampling) out of the speed."""
+        self.times.clear()
+        self.times.append(time.monotonic())
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+        for part in (self.file, self.board):
+            if part is not None:
+                part.close()
+
+
+def _board(folder: Path):  # noqa: ANN202
+    """TensorBoard's writer; None, with one line that names the extra, where tensorboard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        print("no TensorBoard scalars: pip install 'phonofilm[train]' brings them", file=sys.stderr)
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))

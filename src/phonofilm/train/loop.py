@@ -1,0 +1,214 @@
+"""The training loop: one for one process or many, for every recipe.
+
+Everything random of a step is drawn in ``train/draw.py`` from (seed, step); how a backbone is spread over processes
+stands in ``train/parallel.py``. What is left is here, in the order in which it happens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from phonofilm.backbone import Backbone
+from phonofilm.data.cache import Cache
+from phonofilm.data.samples import Dataset
+from phonofilm.errors import UserError
+from phonofilm.experiment import Experiment
+from phonofilm.losses import total
+from phonofilm.train import checkpoint, draw, ema, optim, parallel
+from phonofilm.train.checkpoint import Learner, Position
+from phonofilm.train.log import Log
+from phonofilm.train.parallel import World
+from phonofilm.weights import load_strictly
+
+RUN = "run.json"
+FREE = ("steps", "save_every", "sample_every", "compile", "arithmetic", "checkpointing", "parallel", "accumulate")
+"""Settings that may change when a run goes on; all others would make it another run."""
+
+Hook = Callable[[int, Backbone], Mapping[str, float]]
+"""Called with the number of steps done and the backbone holding its mean weights; returns figures to log. All
+processes call it together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a run begins."""
+
+    weights: Mapping[str, Tensor] | None = None
+    """A trained network's weights, to fine-tune it; fresh ones if None."""
+    device: str = ""
+    """cpu or cuda; a GPU if there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """What is looked at while a model is trained."""
+
+    every: tuple[Hook, ...] = ()
+    """Called every ``sample_every`` steps and at the end."""
+    best: str = ""
+    """Name of the figure whose lowest value marks the checkpoint to keep; it must come from the validation split."""
+
+
+def train(
+    experiment: Experiment, dataset: Dataset, folder: str | Path, *, watch: Watch = Watch(), origin: Origin = Origin()
+) -> dict[str, Tensor]:
+    """Train a recipe on a dataset, or go on where the folder's last checkpoint stands.
+
+    Returns the mean weights, those of the best checkpoint if the watch names a figure for it.
+
+    Raises ``UserError`` if a loss is no number any more (the last good checkpoint stays), or if the folder belongs
+    to another run.
+    """
+    folder = Path(folder)
+    # Falling back would halve the speed; links, tasks and lengths each want a graph of their own.
+    strict = torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=64)
+    with parallel.world(origin.device) as world, strict:
+        if world.first:
+            claim(folder, experiment)
+        world.wait()
+        learner = start(experiment, world, origin)
+        position = Position(step=0, shards=_shards(dataset))
+        if done := checkpoint.steps_of(folder):
+            position = checkpoint.restore(checkpoint.path_of(folder, done[-1]), learner)
+            dataset = _as_seen(dataset, position)
+        steps = experiment.train.steps
+        speaks = {"steps": steps, "batch": experiment.train.batch, "speaks": world.first}
+        with Log(folder, first=position.step, **speaks) as log:
+            for step in range(position.step, steps):
+                losses, norm = advance(experiment, learner, dataset, step, world)
+                log.step(step, losses, {"gradient": norm, "rate": optim.rate(experiment.optim, step, steps)})
+                if _due(step, experiment.train.save_every, steps) or _due(step, experiment.train.sample_every, steps):
+                    dataset = _shared_refresh(dataset, world)
+                    checkpoint.save(folder, learner, Position(step=step + 1, shards=_shards(dataset)), world)
+                    if _due(step, experiment.train.sample_every, steps):
+                        look(learner, watch, folder, step + 1, log)
+                    log.resume_clock()
+        world.wait()
+        best, _ = checkpoint.best_of(folder)
+        if watch.best and best >= 0:
+            checkpoint.restore(checkpoint.path_of(folder, best), learner)
+        return ema.whole(learner.average.weights)
+
+
+def start(experiment: Experiment, world: World, origin: Origin = Origin()) -> Learner:
+    """Fresh or given weights, the same on all ranks, spread as the recipe says, with optimiser and means.
+
+    Raises ``UserError`` where given weights do not fit the network.
+    """
+    torch.manual_seed(draw.seed_of(experiment.train.seed, "weights"))
+    backbone = experiment.model.build()
+    if origin.weights is not None:
+        load_strictly(backbone, origin.weights, where="the weights to start from")
+    backbone.to(world.device)
+    parallel.spread(backbone, experiment.train, world)
+    return Learner(
+        backbone=backbone,
+        optimiser=optim.adamw(backbone, experiment.optim),
+        average=ema.Average(backbone, experiment.optim.ema),
+    )
+
+
+def advance(
+    experiment: Experiment, learner: Learner, dataset: Dataset, step: int, world: World
+) -> tuple[dict[str, float], float]:
+    """One step of the optimiser. Returns each loss, mean over the global batch, and the norm of the gradient."""
+    settings = experiment.train
+    plan = draw.plan(experiment, dataset.buckets, settings.seed, step)
+    rounds = draw.rows_of(settings.batch, world.rank, world.size, settings.accumulate)
+    sums: dict[str, Tensor] = {}
+    for turn, rows in enumerate(rounds):
+        input, batch = draw.assemble(experiment, dataset, plan, rows, world.device)
+        parallel.exchange(learner.backbone, now=turn + 1 == len(rounds))
+        with parallel.arithmetic(settings, world.device):
+            output = learner.backbone(input)
+        terms: dict[str, Tensor] = {}
+        for loss in experiment.losses:
+            terms |= loss(input, output, batch, step)
+        (total(terms) / len(rounds)).backward()
+        sums = {name: sums.get(name, 0) + term.detach() / len(rounds) for name, term in terms.items()}
+    losses = dict(zip(sums, world.mean(torch.stack(list(sums.values()))).tolist()))
+    _check(losses, plan, learner)
+    parallel.share_gradients(learner.backbone, world)
+    norm = optim.clip(learner.backbone, experiment.optim.clip)
+    _check({"gradient": norm}, plan, learner)
+    optim.set_rate(learner.optimiser, optim.rate(experiment.optim, step, settings.steps))
+    learner.optimiser.step()
+    learner.optimiser.zero_grad()
+    learner.average.update(learner.backbone, step)
+    return losses, norm
+
+
+def _check(figures: Mapping[str, float], plan: draw.Plan, learner: Learner) -> None:
+    """Stop before a step spoils the weights."""
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"{name} is {value} at step {plan.step}; the batch is that of seed {plan.seed} and step {plan.step}: "
+                f"clips {', '.join(map(str, plan.indices[:4]))} ... of {plan.num_frames} pixel frames, task "
+                f"{plan.task.name}. Earlier checkpoints are good: lower the rate or change the clips"
+            )
+
+
+def look(learner: Learner, watch: Watch, folder: Path, step: int, log: Log) -> None:
+    """Call the hooks with the mean weights in place; remember the checkpoint if it is the best so far."""
+    figures: dict[str, float] = {}
+    assert isinstance(learner.backbone, Backbone)
+    with learner.average.inside(learner.backbone) as backbone, torch.compiler.set_stance("force_eager"):
+        assert isinstance(backbone, Backbone)
+        backbone.eval()
+        for hook in watch.every:
+            figures |= hook(step, backbone)
+        backbone.train()
+    log.figures(step, figures)
+    if watch.best:
+        if watch.best not in figures:
+            raise UserError(f"no figure {watch.best!r} to keep the best by; there are {', '.join(figures) or 'none'}")
+        better = log.speaks and checkpoint.note_best(folder, step, figures[watch.best])
+        log.say(f"step {step}: {watch.best} {figures[watch.best]:.4f}{', the best so far' if better else ''}")
+
+
+def claim(folder: Path, experiment: Experiment) -> None:
+    """Make the folder of a run, or check that it belongs to the same one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fixed = {k: v for k, v in dataclasses.asdict(experiment.train).items() if k not in FREE}
+    numbers = {
+        "recipe": experiment.name,
+        "model": dataclasses.asdict(experiment.model),  # pyright: ignore[reportArgumentType]
+        "train": fixed,
+    }
+    numbers = json.loads(json.dumps(numbers | {"optim": dataclasses.asdict(experiment.optim)}, default=str))
+    path = folder / RUN
+    if not path.exists():
+        path.write_text(json.dumps(numbers, indent=1) + "\n")
+    there = json.loads(path.read_text())
+    differing = [name for name in numbers if numbers[name] != there.get(name)]
+    if differing:
+        raise UserError(f"{folder} holds a run with another {', '.join(differing)}: choose another folder")
+
+
+def _due(step: int, every: int, steps: int) -> bool:
+    return (step + 1) % every == 0 or step + 1 == steps
+
+
+def _shards(dataset: Dataset) -> tuple[str, ...]:
+    return tuple(dataset.names) if isinstance(dataset, Cache) else ()
+
+
+def _as_seen(dataset: Dataset, position: Position) -> Dataset:
+    return Cache.open(dataset.folder, position.shards) if isinstance(dataset, Cache) else dataset
+
+
+def _shared_refresh(dataset: Dataset, world: World) -> Dataset:
+    """What has been added since, as the first process sees it: all must draw from the same."""
+    seen = [_shards(dataset.refreshed()) if world.first else ()]
+    if world.size > 1:
+        torch.distributed.broadcast_object_list(seen)
+    return _as_seen(dataset, Position(step=0, shards=seen[0]))

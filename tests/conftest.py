@@ -1,0 +1,40 @@
+"""One thread, warnings as errors, and shape checks on every record and annotated function of the package."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+torch.set_num_threads(1)
+install_import_hook("phonofilm", "typecheck.checked")
+
+
+@pytest.fixture
+def generator():
+    """A CPU generator with a fixed seed."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """A checkpoint folder with a small random model."""
+    from models import write_model
+
+    folder = tmp_path_factory.mktemp("models") / "random"
+    write_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def versatile_folder(tmp_path_factory):
+    """A tiny random model for every task; its clips may be 0.7 s or 1.4 s long. Its recipe is foreign code."""
+    from models import write_model
+
+    from phonofilm.weights import Training
+
+    folder = tmp_path_factory.mktemp("models") / "versatile"
+    write_model(folder, "models:every_task", Training(num_frames=(17, 33)))
+    return folder

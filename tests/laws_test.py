@@ -1,0 +1,277 @@
+"""The laws of DESIGN sections 1, 2, 10 and 11, each shown to hold here and to fail on a small tree that breaks it."""
+
+import ast
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = {  # what a module of the core may import of the package: the order of reading, no way back
+    "types": set(),
+    "errors": set(),
+    "layers": {"types"},
+    "blocks": {"types", "layers"},
+    "backbone": {"types", "layers", "blocks"},
+    "context": {"types", "layers", "blocks"},
+    "alignment": {"types"},
+    "architectures": {"types", "layers", "blocks", "backbone", "context", "alignment"},
+    "tokens": {"types"},
+    "flow": {"types"},
+    "tasks": {"types", "tokens", "flow"},
+    "losses": {"types", "flow"},
+    "guidance": {"types"},
+    "sampling": {"types", "flow", "guidance"},
+    "codecs": {"types", "errors", "codecs"},
+    "encoders": {"types", "errors", "encoders"},
+    "media": {"types", "errors"},
+    "checks": {"types", "errors"},
+}
+NO_PUPPETS = ("generate", "codecs", "encoders", "architectures")
+FORBIDDEN_WORDS = re.compile(r"(Manager|Helper|Utils?|Base|Impl)(?=[A-Z]|$)|(^|_)(utils?|helpers?)(_|$)")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A checkout: src/phonofilm, tests, docs."""
+
+    root: Path
+
+    def modules(self):
+        """Dotted names inside the package ("codecs.video") with their files."""
+        package = self.root / "src" / "phonofilm"
+        for path in sorted(package.rglob("*.py")):
+            parts = path.relative_to(package).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+    def architectures(self):
+        return sorted(name.split(".")[1] for name, _ in self.modules() if name.startswith("architectures."))
+
+
+def parse(path):
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+def imports(path, *, lazy=True):
+    """Full dotted names that a file imports; not those for type checkers alone; ``lazy`` counts functions too."""
+    todo, found = [parse(path)], set()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not lazy:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+        todo += ast.iter_child_nodes(node)
+    return found
+
+
+def inner(tree, path, *, lazy=True):
+    """The package's own modules among the imports."""
+    known = {name for name, _ in tree.modules() if name}
+    names = {n.removeprefix("phonofilm.") for n in imports(path, lazy=lazy) if n.startswith("phonofilm.")}
+    return names & known
+
+
+def outer_order(tree):
+    for name, path in tree.modules():
+        top = name.split(".")[0]
+        for other in sorted(inner(tree, path)) if top in CORE else []:
+            if other.split(".")[0] not in CORE[top] and other != name:
+                yield f"{name} imports {other}; {top} may import {sorted(CORE[top]) or 'nothing'}"
+
+
+def no_cycle(tree):
+    graph = {name: inner(tree, path) - {name} for name, path in tree.modules()}
+    done = set()
+
+    def visit(name, trail):
+        if name in trail:
+            yield f"a cycle: {' -> '.join([*trail[trail.index(name) :], name])}"
+        elif name not in done:
+            for other in sorted(graph.get(name, ())):
+                yield from visit(other, [*trail, name])
+            done.add(name)
+
+    for name in sorted(graph):
+        yield from visit(name, [])
+
+
+def architectures_stay_apart(tree):
+    for name, path in tree.modules():
+        if name.split(".")[0] == "recipes":
+            continue
+        for other in sorted(inner(tree, path)):
+            if other.startswith("architectures.") and other != name:
+                yield f"{name} imports {other}; only recipes and tests may"
+
+
+def sizes(tree):
+    tests = [(f"tests/{path.name}", path) for path in sorted((tree.root / "tests").glob("*.py"))]
+    for name, path in [*tree.modules(), *tests]:
+        limit = 300 if name.startswith("architectures.") else 400
+        lines = len(path.read_text().splitlines())
+        if lines >= limit:
+            yield f"{name} has {lines} lines; under {limit}"
+
+
+def functions(tree):
+    for name, path in tree.modules():
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{name}.{node.name}", node
+
+
+def function_shapes(tree):
+    for name, node in functions(tree):
+        length = node.end_lineno - node.lineno + 1
+        if length > 60:
+            yield f"{name} has {length} lines; at most 60"
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        count = sum(a.arg not in ("self", "cls") for a in arguments)
+        if count > 6:
+            yield f"{name} takes {count} arguments; at most 6"
+        if node.args.kwarg:
+            yield f"{name} takes **{node.args.kwarg.arg}"
+        if any(isinstance(part, ast.Global) for part in ast.walk(node)):
+            yield f"{name} changes global state"
+
+
+def listed(path):
+    """The names in a recipe module's RECIPES."""
+    for node in parse(path).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RECIPES":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+def companions(tree):
+    """Every architecture has a recipe, a page, and a study recipe, which is what the conformance tests run."""
+    recipes = [(inner(tree, p), listed(p)) for n, p in tree.modules() if n.split(".")[0] == "recipes"]
+    conformance = tree.root / "tests" / "architectures_test.py"
+    runs = conformance.is_file() and "phonofilm.experiment.recipe_names" in imports(conformance)
+    for name in tree.architectures():
+        names = {recipe for found, some in recipes if f"architectures.{name}" in found for recipe in some}
+        if not names:
+            yield f"{name} has no recipe"
+        if not (tree.root / "docs" / f"{name}.md").is_file():
+            yield f"{name} has no page docs/{name}.md"
+        if not (runs and f"{name}_study" in names):
+            yield f"{name} has no recipe {name}_study for tests/architectures_test.py to run"
+
+
+def docstrings(tree):
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+    def visit(node, name):
+        if not ast.get_docstring(node):
+            yield f"{name} has no docstring"
+        public = [n for n in node.body if isinstance(n, kinds) and not n.name.startswith("_")]
+        for child in public if isinstance(node, ast.Module | ast.ClassDef) else []:
+            yield from visit(child, f"{name}.{child.name}")
+
+    for name, path in tree.modules():
+        if path.read_text().strip():
+            yield from visit(parse(path), name or "phonofilm")
+
+
+def words(tree):
+    for name, path in tree.modules():
+        bad = [n.name for n in ast.walk(parse(path)) if isinstance(n, ast.ClassDef) and FORBIDDEN_WORDS.search(n.name)]
+        if FORBIDDEN_WORDS.search(name.split(".")[-1]):
+            bad.append(name)
+        yield from (f"{name}: {word} says nothing; name what it is" for word in bad)
+
+
+def no_puppets(tree):
+    """Nothing that generates reaches the puppets or espeak, directly or through others."""
+    paths = dict(tree.modules())
+    for start in [n for n in paths if n.split(".")[0] in NO_PUPPETS]:
+        todo, seen = [start], set()
+        while todo:
+            name = todo.pop()
+            if name.split(".")[0] == "puppets" or any("espeak" in n for n in imports(paths[name])):
+                yield f"{start} reaches {name}"
+            fresh = inner(tree, paths[name]) - seen
+            seen |= fresh
+            todo += fresh
+
+
+LAWS = {
+    outer_order: {"src/phonofilm/layers.py": "from phonofilm import tasks", "src/phonofilm/tasks.py": ""},
+    no_cycle: {
+        "src/phonofilm/one.py": "import phonofilm.two",
+        "src/phonofilm/two.py": "def f():\n    from phonofilm.three import x",
+        "src/phonofilm/three.py": "from phonofilm import one",
+    },
+    architectures_stay_apart: {
+        "src/phonofilm/architectures/ovi.py": "",
+        "src/phonofilm/generate.py": "from phonofilm.architectures.ovi import Ovi",
+    },
+    sizes: {"src/phonofilm/architectures/ovi.py": "\n" * 300, "tests/ovi_test.py": "x = 1\n" * 399},
+    function_shapes: {
+        "src/phonofilm/a.py": "def f(a, b, c, d, *, e, g, h): pass",
+        "src/phonofilm/b.py": "def f(**k): pass",
+        "src/phonofilm/c.py": "def f():\n    global x" + "\n    x = 1" * 58,
+        "src/phonofilm/d.py": "def f():" + "\n    x = 1" * 60,
+    },
+    companions: {"src/phonofilm/architectures/ovi.py": "", "tests/other_test.py": ""},
+    docstrings: {"src/phonofilm/a.py": '"""A."""\nclass A:\n    """A."""\n    def f(self): pass'},
+    words: {"src/phonofilm/a.py": "class ModelManager: pass", "src/phonofilm/b_utils.py": ""},
+    no_puppets: {
+        "src/phonofilm/generate.py": "import phonofilm.middle",
+        "src/phonofilm/middle.py": "def f():\n    from phonofilm.puppets.voice import speak",
+        "src/phonofilm/puppets/voice.py": "",
+        "src/phonofilm/codecs/sound.py": "import espeakng_loader",
+    },
+}
+BROKEN = {sizes: 1, function_shapes: 4, companions: 3, words: 2, no_puppets: 2}  # how often; once where not named
+
+
+def law_id(law):
+    return law.__name__
+
+
+@pytest.mark.parametrize("law", LAWS, ids=law_id)
+def test_law_holds(law):
+    assert list(law(Tree(ROOT))) == []
+
+
+@pytest.mark.parametrize("law", LAWS, ids=law_id)
+def test_law_can_fail(law, tmp_path):
+    (tmp_path / "tests").mkdir()
+    for name, text in LAWS[law].items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert len(list(law(Tree(tmp_path)))) == BROKEN.get(law, 1)
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+
+
+def test_importing_generate_loads_no_puppets():
+    code = "import sys, phonofilm.generate; print([m for m in sys.modules if 'puppets' in m or 'espeak' in m])"
+    result = run(code)
+    assert (result.stdout.strip(), result.returncode) == ("[]", 0), result.stderr
+
+
+def without(blocked, module):
+    """A program that imports a module where others are missing."""
+    return f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import {module}"
+
+
+def test_training_needs_neither_av_nor_tyro_nor_librosa():
+    names = [name for name, _ in Tree(ROOT).modules() if name.split(".")[0] == "train"]
+    modules = ", ".join(f"phonofilm.{name}" for name in names)
+    result = run(without(["av", "tyro", "librosa"], modules))
+    assert result.returncode == 0, result.stderr
+    assert run(without(["av"], "phonofilm.media")).returncode != 0  # the block does block

@@ -1,0 +1,162 @@
+"""Runs in miniature: killed and resumed, spread over processes, poisoned; what is kept and what is refused."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training import Noise, tiny
+
+from phonofilm.errors import UserError
+from phonofilm.train import checkpoint
+from phonofilm.train.loop import Origin, Watch, train
+from phonofilm.train.validate import LOSS, validation
+
+PROGRAM = [sys.executable, str(Path(__file__).parent / "training.py")]
+CPU = Origin(device="cpu")
+THREADS = {"OMP_NUM_THREADS": "1"}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def interrupt(step, backbone):
+    raise KeyboardInterrupt
+
+
+def test_a_killed_run_goes_on_bit_by_bit(tmp_path):
+    steps = 60
+    process = subprocess.Popen([*PROGRAM, str(tmp_path), str(steps), "3", "shard"], env=os.environ | THREADS)
+    folder = tmp_path / "shard"
+    until = time.monotonic() + 120
+    while time.monotonic() < until and len(checkpoint.steps_of(folder)) < 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 2 <= checkpoint.steps_of(folder)[-1] < steps
+    resumed = train(tiny(steps=steps), Noise(), folder, origin=CPU)
+    assert same(resumed, train(tiny(steps=steps), Noise(), tmp_path / "whole", origin=CPU))
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return str(listener.getsockname()[1])
+
+
+def test_two_ranks_step_like_one(tmp_path):
+    seed = 5  # with 3, one gradient of the video MLP is so small that Adam makes a step out of its rounding
+    shared = THREADS | {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": free_port()}
+    ranks = [
+        subprocess.Popen(
+            [*PROGRAM, str(tmp_path), "3", str(seed), "shard", "replicate"], env=os.environ | shared | {"RANK": rank}
+        )
+        for rank in "01"
+    ]
+    try:
+        assert [rank.wait(180) for rank in ranks] == [0, 0]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+    alone = train(tiny(steps=3, seed=seed), Noise(), tmp_path / "alone", origin=CPU)
+    start = train(tiny(steps=1, seed=seed), Noise(), tmp_path / "start", origin=CPU)
+    for way in ("shard", "replicate"):
+        first, second = (load_file(tmp_path / f"{way}{rank}.safetensors") for rank in "01")
+        assert same(first, second)
+        for name, tensor in alone.items():
+            torch.testing.assert_close(first[name], tensor, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(start["video.leave_x.weight"], alone["video.leave_x.weight"], atol=1e-3)
+
+
+def test_accumulation_changes_nothing_but_rounding(tmp_path):
+    whole = train(tiny(steps=2), Noise(), tmp_path / "whole", origin=CPU)
+    parts = train(tiny(steps=2, accumulate=2), Noise(), tmp_path / "parts", origin=CPU)
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_recomputation_changes_nothing(tmp_path):
+    plain = train(tiny(steps=2), Noise(), tmp_path / "plain", origin=CPU)
+    assert same(plain, train(tiny(steps=2, checkpointing=True), Noise(), tmp_path / "again", origin=CPU))
+
+
+def test_no_number_stops_the_run_and_leaves_the_last_checkpoint(tmp_path):
+    good, bad = Noise(size=400), Noise(size=400, spoil=None)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(), good, tmp_path, watch=Watch(every=(interrupt,)), origin=CPU)
+    with pytest.raises(UserError, match=r"video is nan at step 4; .* seed 3 and step 4"):
+        train(tiny(), bad, tmp_path, origin=CPU)
+    assert checkpoint.steps_of(tmp_path)[-1] == 4
+    train(tiny(), good, tmp_path, origin=CPU)
+    assert checkpoint.steps_of(tmp_path)[-1] == 6
+
+
+def test_the_best_checkpoint_is_kept_and_returned(tmp_path):
+    figures = {2: 3.0, 4: 1.0, 6: 2.0, 8: 2.5, 10: 4.0}
+    watch = Watch(every=(lambda step, backbone: {"val": figures[step]},), best="val")
+    kept = train(tiny(steps=10, sample_every=2), Noise(), tmp_path, watch=watch, origin=CPU)
+    assert checkpoint.steps_of(tmp_path) == [4, 8, 10]
+    assert checkpoint.best_of(tmp_path) == (4, 1.0)
+    four = tiny(steps=10, sample_every=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(four, Noise(), tmp_path / "four", watch=Watch(every=(interrupt,)), origin=CPU)
+    stopped = train(
+        replace(four, train=replace(four.train, steps=4)), Noise(), tmp_path / "four", origin=Origin(device="cpu")
+    )
+    assert same(kept, stopped)
+
+
+def test_hooks_see_the_mean_weights_and_leave_the_others(tmp_path):
+    seen = []
+
+    def hook(step, backbone):
+        assert not backbone.training
+        seen.append({name: p.detach().clone() for name, p in backbone.named_parameters()})
+        return {}
+
+    watched = train(tiny(steps=4), Noise(), tmp_path / "a", watch=Watch(every=(hook,)), origin=CPU)
+    assert same(seen[-1], watched)
+    assert same(watched, train(tiny(steps=4), Noise(), tmp_path / "b", origin=CPU))
+
+
+def test_validation_compares_checkpoints_on_the_same_clips(tmp_path):
+    experiment = tiny()
+    hook = validation(experiment, Noise(), clips=8)
+    backbone = experiment.model.build()
+    one, other = hook(1, backbone), hook(2, backbone)
+    assert one == other
+    assert one[LOSS] == pytest.approx(one["val/video"] + one["val/audio"])
+
+
+def test_a_folder_holds_one_run(tmp_path):
+    train(tiny(steps=1), Noise(), tmp_path, origin=CPU)
+    with pytest.raises(UserError, match="another train"):
+        train(tiny(steps=1, seed=4), Noise(), tmp_path, origin=CPU)
+    with pytest.raises(UserError, match="'mirror': shard or replicate"):
+        train(tiny(steps=1, parallel="mirror"), Noise(), tmp_path, origin=CPU)
+
+
+def test_a_batch_must_divide(tmp_path):
+    with pytest.raises(ValueError, match="4 does not divide into 1 processes times 3"):
+        train(tiny(accumulate=3), Noise(), tmp_path, origin=CPU)
+
+
+def test_a_run_can_start_from_trained_weights(tmp_path):
+    origin = CPU
+    first = train(tiny(steps=2), Noise(), tmp_path / "first", origin=origin)
+    frozen = replace(tiny(steps=1), optim=replace(tiny().optim, lr=0.0))
+    tuned = train(frozen, Noise(), tmp_path / "tuned", origin=replace(origin, weights=first))
+    assert same(tuned, first)
+    fresh = train(frozen, Noise(), tmp_path / "fresh", origin=origin)
+    assert not same(fresh, first)
+    with pytest.raises(UserError, match="start from"):
+        train(frozen, Noise(), tmp_path / "short", origin=replace(origin, weights=dict(list(first.items())[1:])))

@@ -1,0 +1,85 @@
+"""A training in miniature: random latents, a JoVA of one layer. Run as a program it trains (for tests that kill it)."""
+
+import os
+import sys
+from dataclasses import dataclass, replace
+
+import torch
+
+from phonofilm.context import PooledText
+from phonofilm.data.samples import Codes, Sample
+from phonofilm.encoders import text
+from phonofilm.experiment import Experiment, Optim, Train, find_recipe
+from phonofilm.layers import Rope
+from phonofilm.tokens import Geometry
+from phonofilm.types import Prompt
+
+CODES = Codes(temporal_stride=4, spatial_stride=16, video_channels=4, sample_rate=16000, hop=512, audio_channels=20)
+GEOMETRY = Geometry(num_frames=5, height=32, width=64, fps=24.0)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Random latents by index."""
+
+    size: int = 12
+    codes: Codes = CODES
+    geometry: Geometry = GEOMETRY
+    spoil: int | None = -1
+    """Index of a clip of no numbers; None for all of them."""
+
+    @property
+    def buckets(self):
+        return {5: self.size, 9: self.size // 2}
+
+    def read(self, num_frames, indices):
+        return [self.sample(num_frames, index) for index in indices]
+
+    def sample(self, num_frames, index):
+        g = torch.Generator().manual_seed(num_frames * 1000 + index)
+        frames, hops = 1 + (num_frames - 1) // 4, -(-round(num_frames / 24 * 16000) // 512)
+        video = torch.randn(4, frames, 2, 4, generator=g)
+        return Sample(
+            video=video * float("nan") if self.spoil in (index, None) else video,
+            audio=torch.randn(20, hops, generator=g),
+            regions={"mouth": (torch.rand(1, frames, 2, 4, generator=g) > 0.8).float()},
+            prompt=Prompt(scene=f"scene {index}", speech=(("", "say " * (index % 3)),)),
+            seed=index,
+        )
+
+    def refreshed(self):
+        return self
+
+
+def tiny(**settings) -> Experiment:
+    """jova_pocket with one layer of width 32."""
+    pocket = find_recipe("jova_pocket")
+    stream = {"width": 32, "heads": 2, "mlp": 64, "time": 16, "rope": Rope(sizes=(8, 4, 4)), "pooled": 32}
+    model = replace(
+        pocket.model,
+        video=replace(pocket.model.video, channels=4 * 4, beside=(4 + 4) * 4, **stream),
+        audio=replace(pocket.model.audio, **stream),
+        text=PooledText(characters=text.NUM_IDS, space=text.SPACE, inner=16, dilations=(1,)),
+        num_dual=1,
+        num_single=1,
+    )
+    train = {"steps": 6, "batch": 4, "save_every": 2, "sample_every": 4, "seed": 3, "arithmetic": "float32"} | settings
+    return replace(pocket, model=model, geometry=GEOMETRY, optim=Optim(lr=1e-2, warmup=2), train=Train(**train))
+
+
+if __name__ == "__main__":
+    from safetensors.torch import save_file
+
+    from phonofilm.train.loop import Origin, train
+
+    folder, steps, seed, *ways = sys.argv[1:]
+    torch.set_num_threads(1)
+    for way in ways:
+        place = f"{folder}/{way}{os.environ.get('RANK', '')}"
+        weights = train(
+            tiny(steps=int(steps), seed=int(seed), parallel=way),
+            Noise(),
+            f"{folder}/{way}",
+            origin=Origin(device="cpu"),
+        )
+        save_file(weights, f"{place}.safetensors")
