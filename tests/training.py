@@ -72,14 +72,8 @@ if __name__ == "__main__":
 
     from phonofilm.train.loop import Origin, train
 
-    folder, steps, seed, *ways = sys.argv[1:]
+    folder, steps, seed, way = sys.argv[1:]  # one run a process: a second would race for the first one's port
     torch.set_num_threads(1)
-    for way in ways:
-        place = f"{folder}/{way}{os.environ.get('RANK', '')}"
-        weights = train(
-            tiny(steps=int(steps), seed=int(seed), parallel=way),
-            Noise(),
-            f"{folder}/{way}",
-            origin=Origin(device="cpu"),
-        )
-        save_file(weights, f"{place}.safetensors")
+    experiment = tiny(steps=int(steps), seed=int(seed), parallel=way)
+    weights = train(experiment, Noise(), f"{folder}/{way}", origin=Origin(device="cpu"))
+    save_file(weights, f"{folder}/{way}{os.environ.get('RANK', '')}.safetensors")

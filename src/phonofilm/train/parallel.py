@@ -78,7 +78,7 @@ def spread(backbone: Backbone, train: Train, world: World) -> None:
         if train.checkpointing:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         if train.compile:
-            block.compile(fullgraph=True)
+            block.compile(fullgraph=True, dynamic=False)
     if world.size > 1 and train.parallel == "shard":
         mesh = init_device_mesh(world.device.type, (world.size,))
         policy = precision(train, world.device)
