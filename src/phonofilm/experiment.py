@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
@@ -22,6 +22,9 @@ from phonofilm.sampling import Sampling
 from phonofilm.tasks import Kind, Task, name_of
 from phonofilm.tokens import Geometry, Patch, layout_of
 from phonofilm.types import CENTRE, Clock, Layout, Links, Loss, Prompt, Span, Tokens
+
+if TYPE_CHECKING:
+    from phonofilm.data.samples import Dataset
 
 
 @runtime_checkable
@@ -104,6 +107,11 @@ class Train:
     sample_every: int = 2000
 
 
+def as_it_is(dataset: Dataset) -> Dataset:
+    """Train on the clips of a dataset and nothing else."""
+    return dataset
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """A recipe's whole content. Numbers and functions only; building it costs nothing."""
@@ -119,6 +127,8 @@ class Experiment:
     """Conditions that reference voices are read for (speaker vectors), with their spares."""
     tasks: tuple[tuple[Kind, float], ...]
     """What it is trained for, with shares in training; generation takes the first one that fits a request."""
+    data: Callable[[Dataset], Dataset] = as_it_is
+    """What training makes of a dataset; ``data.stills.Stills`` adds stills."""
     density: Density
     losses: tuple[Loss, ...]
     dropout: tuple[Dropout, ...] = ()

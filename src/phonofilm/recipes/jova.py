@@ -7,8 +7,9 @@ from dataclasses import replace
 from phonofilm.architectures.jova import JoVA
 from phonofilm.backbone import PooledDataStreamConfig, PooledStreamConfig, StreamConfig
 from phonofilm.context import EmbeddedText, PooledText
+from phonofilm.data.stills import Stills
 from phonofilm.encoders import text
-from phonofilm.experiment import Dropout, Experiment, Optim, Train
+from phonofilm.experiment import Dropout, Experiment, Optim, Train, as_it_is
 from phonofilm.flow import LogitNormal, Mode
 from phonofilm.guidance import Away, Swap, together
 from phonofilm.layers import Rope
@@ -18,7 +19,7 @@ from phonofilm.sampling import Sampling
 from phonofilm.tasks import I2AV, T2AV, Beside, placed
 from phonofilm.tokens import Geometry
 
-RECIPES = ("jova_pocket", "jova_study", "jova_paper")
+RECIPES = ("jova_pocket", "jova_pocket_stage2", "jova_study", "jova_paper")
 
 LAMBDA = 5.0
 """Weight of the mouth's area; the value of the paper's ablation [secondary summary]."""
@@ -66,6 +67,7 @@ def jova_pocket() -> Experiment:
             "nothing": text.ByteEncoder(text.nothing),
         },
         tasks=((placed(T2AV, Beside(MASKS * CELLS)), 0.75), (placed(I2AV, Beside(MASKS * CELLS)), 0.25)),
+        data=Stills,
         density=LogitNormal(std=1.8, shift=7.0),
         losses=(FlowLoss(region="mouth", weight=LAMBDA),),
         regions=("mouth",),
@@ -75,6 +77,17 @@ def jova_pocket() -> Experiment:
         geometry=Geometry(num_frames=49, height=128, width=128, fps=24.0),
         optim=Optim(lr=1e-3, warmup=100, ema=0.998),
         train=Train(steps=2900, batch=24, parallel="replicate", save_every=100, sample_every=500),
+    )
+
+
+def jova_pocket_stage2() -> Experiment:
+    """Going on from ``jova_pocket``'s weights: at its full rate a trained model loses what it knows (docs/log.md)."""
+    pocket = jova_pocket()
+    return replace(
+        pocket,
+        name="jova_pocket_stage2",
+        optim=replace(pocket.optim, lr=5e-4),
+        train=replace(pocket.train, steps=2000),
     )
 
 
@@ -111,6 +124,7 @@ def jova_paper() -> Experiment:
         video_codec=published.wan21_video,
         audio_codec=published.mmaudio_16k,
         encoders={"t5": published.flan_t5_xxl(), "t5.negative": published.flan_t5_xxl_negative()},
+        data=as_it_is,
         density=Mode(scale=1.29, shift=3.0),
         dropout=(Dropout(edit=Swap((("t5", "t5.negative"),)), share=0.1),),
         guidance=(Away(edit=Swap((("t5", "t5.negative"),)), video=3.0, audio=2.0),),

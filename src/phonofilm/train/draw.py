@@ -26,7 +26,7 @@ from phonofilm.tokens import audio_tokens, patchify
 from phonofilm.types import AVInput, Batch, Layout, Links, Tokens
 
 R = TypeVar("R", AVInput, Batch)
-PAD = 48
+PAD = 24
 """Conditions are padded to multiples of this where blocks are compiled, once per length: one holds nearly all sentences."""
 
 

@@ -83,7 +83,7 @@ def train(
         speaks = {"steps": steps, "batch": experiment.train.batch, "speaks": world.first}
         with Log(folder, first=position.step, **speaks) as log:
             for step in range(position.step, steps):
-                losses, norm = advance(experiment, learner, dataset, step, world)
+                losses, norm = advance(experiment, learner, experiment.data(dataset), step, world)
                 log.step(step, losses, {"gradient": norm, "rate": optim.rate(experiment.optim, step, steps)})
                 if _due(step, experiment.train.save_every, steps) or _due(step, experiment.train.sample_every, steps):
                     dataset = _shared_refresh(dataset, world)
