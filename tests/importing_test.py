@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from ovi_small import small
+from paper_small import MMAUDIO, VOCODER, WAN
 from safetensors.torch import load_file, save_file
 
 from phonofilm import importing
 from phonofilm.cli import main
+from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.licences import Preset
+from phonofilm.codecs.video import VideoCodec
 from phonofilm.errors import UserError
 from phonofilm.importing import Codecs, import_weights, planned
 from phonofilm.recipes.ovi import ovi_paper
@@ -264,22 +267,79 @@ def test_a_start_from_wan_of_another_size_is_refused(tmp_path, weights, out, cap
     assert "'head.head.weight' has the shape [16, 24]" in refused(capsys, stored(tmp_path, wan), out, "--init")
 
 
+ACCEPTED = frozenset({"CC-BY-NC-4.0"})
+
+
+def parts(tmp_path):
+    """Two folders that between them hold the codecs of the small Ovi: 3 and 4 channels."""
+    torch.manual_seed(0)
+    video, audio = tmp_path / "wan", tmp_path / "mmaudio"
+    VideoCodec.build("AutoencoderKLWan", WAN).save(video)
+    AudioCodec.build(MMAUDIO, VOCODER).save(audio)
+    return video, audio
+
+
 def test_restricted_codecs_want_their_licence_accepted(tmp_path, weights, out):
     from phonofilm.generate import find_model
 
-    source, folder = stored(tmp_path, weights), find_model("pocket")[1]
+    source, folders = stored(tmp_path, weights), parts(tmp_path)
     with pytest.raises(UserError, match="mmaudio_16k are under CC-BY-NC-4.0.*--accept CC-BY-NC-4.0"):
-        import_weights(source, RECIPE, out, codecs=Codecs(folder))
+        import_weights(source, RECIPE, out, codecs=Codecs(folders))
     assert not out.parent.exists()
-    import_weights(source, RECIPE, out, codecs=Codecs(folder, frozenset({"CC-BY-NC-4.0"})))
+    import_weights(source, RECIPE, out, codecs=Codecs(folders, ACCEPTED))
     assert sorted(path.name for path in out.iterdir() if path.is_dir()) == [
         "audio_vae",
         "transformer",
         "vae",
         "vocoder",
     ]
-    with pytest.raises(ValueError, match="no codec in"):
-        import_weights(source, RECIPE, out.with_name("other"), codecs=Codecs(tmp_path))
+    with pytest.raises(UserError, match=f"no vocoder in {folders[0]}: name"):
+        import_weights(source, RECIPE, out.with_name("other"), codecs=Codecs(folders[:1], ACCEPTED))
+    pocket = Codecs((find_model("pocket")[1],), ACCEPTED)
+    with pytest.raises(UserError, match="vae: its latents have 64 channels, ovi_small:small wants 3"):
+        import_weights(source, RECIPE, out.with_name("other"), codecs=pocket)
+    assert [path.name for path in out.parent.iterdir()] == ["ovi"]
+
+
+def broken(path, how):
+    """The first tensor of a file of weights, which is no longer as it was."""
+    tensors = load_file(path)
+    name = sorted(tensors)[0]
+    if how == "truncated":
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1])
+        return list(entries_of(whole))[-1]
+    if how == "missing":
+        del tensors[name]
+    elif how == "surplus":
+        name = "extra"
+        tensors[name] = torch.zeros(1)
+    elif how == "misshapen":
+        tensors[name] = tensors[name][None].clone()
+    elif how == "not finite":
+        tensors[name] = torch.full_like(tensors[name], float("nan"))
+    save_file(tensors, path)
+    return name
+
+
+def entries_of(content):
+    """Names of a whole file's tensors in the order in which they lie."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    return sorted((n for n in header if n[0] != "_"), key=lambda n: header[n]["data_offsets"])
+
+
+@pytest.mark.parametrize("how", ["truncated", "missing", "surplus", "misshapen", "not finite"])
+@pytest.mark.parametrize("part", ["vae", "audio_vae", "vocoder"])
+def test_a_broken_codec_names_its_tensor_and_leaves_nothing(tmp_path, weights, out, capsys, part, how):
+    folders = parts(tmp_path)
+    path = next(f / part for f in folders if (f / part).is_dir()) / "diffusion_pytorch_model.safetensors"
+    name = broken(path, how)
+    more = ("--codecs", *map(str, folders), "--accept", "CC-BY-NC-4.0")
+    line = refused(capsys, stored(tmp_path, weights), out, *more)
+    assert name in line
+    assert how in line
+    assert part in line
 
 
 def test_presets_state_their_licence():

@@ -21,39 +21,43 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from phonofilm.codecs.folders import read_config
 from phonofilm.codecs.licences import Preset
+from phonofilm.encoders.features import NETWORK
 from phonofilm.errors import UserError
 from phonofilm.experiment import Experiment, find_recipe, recipe_names
 from phonofilm.recipes.wan import DIFFUSERS, Rules
 from phonofilm.stored import INDEX, Stored, entries, shards
-from phonofilm.weights import WEIGHTS, Training, describe_checkpoint
+from phonofilm.weights import WEIGHTS, Training, copy_beside, describe_checkpoint, load_codecs
 
-CODECS = ("vae", "audio_vae", "vocoder")
 SHARD = 4 * 1024**3
 """Bytes of tensors in a file that is written, and so in memory."""
 
 
 @dataclass(frozen=True)
 class Codecs:
-    """Trained codecs that go into the folder."""
+    """Trained codecs, text and speaker encoders that go into the folder."""
 
-    folder: Path
+    folders: tuple[Path, ...]
+    """Each part is taken from the first of them that has it."""
     accepted: frozenset[str] = frozenset()
     """Licences of restricted weights that the user accepts."""
 
     def check(self, experiment: Experiment) -> None:
-        """``UserError`` for what is no folder of codecs, and for a restricted licence that is not accepted."""
-        for name in CODECS:
-            read_config(self.folder / name)
+        """``UserError`` for a restricted licence that is not accepted."""
         for codec in (experiment.video_codec, experiment.audio_codec):
             if isinstance(codec, Preset):
                 codec.check(self.accepted)
 
-    def copy(self, folder: Path) -> None:
-        """Put them into a folder."""
-        for name in CODECS:
-            shutil.copytree(self.folder / name, folder / name)
+    def copy(self, experiment: Experiment, folder: Path) -> None:
+        """Put them into a folder, and load the codecs from there once.
+
+        Raises ``UserError`` for a part that is not there, for weights that are missing, surplus, misshapen, truncated
+        or not finite, and for a codec that is not the recipe's.
+        """
+        copy_beside(self.folders, folder)
+        for file in sorted((folder / NETWORK).glob("*.safetensors")):
+            entries(file)
+        load_codecs(folder, experiment)
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def import_weights(
     (unfinished / WEIGHTS).parent.mkdir(parents=True)
     try:
         if codecs:
-            codecs.copy(unfinished)
+            codecs.copy(plan.experiment, unfinished)
         write(plan, unfinished, shard)
         notes: dict[str, str | int | float] = {"imported": source.name, "tensors": len(plan.parts)}
         if plan.fresh:

@@ -24,8 +24,9 @@ class Import:
     """The folder that is written; it must not be there."""
     init: bool = False
     """The checkpoint is Wan's, in diffusers' names or its own: start from it, the rest with fresh values."""
-    codecs: Path | None = None
-    """A folder with vae, audio_vae and vocoder for the clips; without them the weights can train but not generate."""
+    codecs: tuple[Path, ...] = ()
+    """Folders that between them hold vae, audio_vae and vocoder, perhaps text_encoder, tokenizer, speaker_encoder and
+    vocab.txt; the first that has one counts. Without codecs the weights can train but not generate."""
     accept: tuple[str, ...] = ()
     """Licences of restricted weights that you accept, such as CC-BY-NC-4.0."""
 
@@ -33,7 +34,7 @@ class Import:
         """Check all, then write."""
         from phonofilm.importing import Codecs, import_weights
 
-        codecs = None if self.codecs is None else Codecs(self.codecs, frozenset(self.accept))
+        codecs = Codecs(self.codecs, frozenset(self.accept)) if self.codecs else None
         plan = import_weights(self.checkpoint, self.recipe, self.output, init=self.init, codecs=codecs)
         print(f"{self.output}: {len(plan.parts)} tensors of {self.checkpoint}")
         if plan.fresh:

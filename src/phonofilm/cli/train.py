@@ -110,6 +110,8 @@ class TrainRecipe:
         from phonofilm.experiment import find_recipe
 
         experiment = find_recipe(self.recipe)
+        if self.codecs is not None:  # which may hold text encoders beside the codecs
+            experiment = experiment.at(self.codecs)
         names = ("steps", "batch", "accumulate", "seed", "save_every", "sample_every")
         names = (*names, "arithmetic", "parallel", "compile", "checkpointing")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
