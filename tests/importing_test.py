@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.licences import Preset
 from phonofilm.codecs.video import VideoCodec
 from phonofilm.errors import UserError
+from phonofilm.experiment import find_recipe, recipe_names
 from phonofilm.importing import Codecs, import_weights, planned
 from phonofilm.recipes.ovi import ovi_paper
 from phonofilm.stored import entries, shards
@@ -329,8 +331,16 @@ def entries_of(content):
     return sorted((n for n in header if n[0] != "_"), key=lambda n: header[n]["data_offsets"])
 
 
-@pytest.mark.parametrize("how", ["truncated", "missing", "surplus", "misshapen", "not finite"])
-@pytest.mark.parametrize("part", ["vae", "audio_vae", "vocoder"])
+@pytest.mark.parametrize(
+    ("part", "how"),
+    [
+        ("vae", "truncated"),
+        ("audio_vae", "missing"),
+        ("vocoder", "surplus"),
+        ("vae", "misshapen"),
+        ("vocoder", "not finite"),
+    ],
+)
 def test_a_broken_codec_names_its_tensor_and_leaves_nothing(tmp_path, weights, out, capsys, part, how):
     folders = parts(tmp_path)
     path = next(f / part for f in folders if (f / part).is_dir()) / "diffusion_pytorch_model.safetensors"
@@ -342,12 +352,21 @@ def test_a_broken_codec_names_its_tensor_and_leaves_nothing(tmp_path, weights, o
     assert part in line
 
 
-def test_presets_state_their_licence():
-    experiment = small()
-    assert isinstance(experiment.video_codec, Preset)
-    assert isinstance(experiment.audio_codec, Preset)
-    assert (experiment.video_codec.licence, experiment.video_codec.restricted) == ("Apache-2.0", False)
-    assert (experiment.audio_codec.licence, experiment.audio_codec.restricted) == ("CC-BY-NC-4.0", True)
+def test_presets_state_their_licence_and_travel_to_other_processes():
+    licences = {}
+    for name in recipe_names():
+        experiment = find_recipe(name)
+        for codec in (experiment.video_codec, experiment.audio_codec):
+            if isinstance(codec, Preset):
+                licences[codec.build.__name__] = (codec.licence, codec.restricted)
+                assert pickle.loads(pickle.dumps(codec)) is codec
+    assert licences == {
+        "wan21_video": ("Apache-2.0", False),
+        "wan22_video": ("Apache-2.0", False),
+        "mmaudio_16k": ("CC-BY-NC-4.0", True),
+        "ltx2_audio": ("LicenseRef-LTX-2-Community", True),
+        "qwen_mel": ("Apache-2.0", False),
+    }
 
 
 def test_published_codecs_have_the_strides_of_the_release():
