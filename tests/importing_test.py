@@ -2,7 +2,6 @@
 
 import json
 import math
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -10,18 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from ovi_small import small
-from paper_small import MMAUDIO, VOCODER, WAN
 from safetensors.torch import load_file, save_file
 
 from phonofilm import importing
 from phonofilm.cli import main
-from phonofilm.codecs.audio import AudioCodec
-from phonofilm.codecs.licences import Preset
-from phonofilm.codecs.video import VideoCodec
 from phonofilm.errors import UserError
-from phonofilm.experiment import find_recipe, recipe_names
-from phonofilm.importing import Codecs, import_weights, planned
-from phonofilm.recipes.ovi import ovi_paper
+from phonofilm.importing import import_weights, planned
 from phonofilm.stored import entries, shards
 from phonofilm.weights import WEIGHTS, load_shards, read_experiment, read_weights
 
@@ -267,115 +260,3 @@ def test_a_start_from_wan_of_another_size_is_refused(tmp_path, weights, out, cap
     wan = wan_weights(weights, diffusers=False)
     wan["head.head.weight"] = torch.zeros(16, 24)
     assert "'head.head.weight' has the shape [16, 24]" in refused(capsys, stored(tmp_path, wan), out, "--init")
-
-
-ACCEPTED = frozenset({"CC-BY-NC-4.0"})
-
-
-def parts(tmp_path):
-    """Two folders that between them hold the codecs of the small Ovi: 3 and 4 channels."""
-    torch.manual_seed(0)
-    video, audio = tmp_path / "wan", tmp_path / "mmaudio"
-    VideoCodec.build("AutoencoderKLWan", WAN).save(video)
-    AudioCodec.build(MMAUDIO, VOCODER).save(audio)
-    return video, audio
-
-
-def test_restricted_codecs_want_their_licence_accepted(tmp_path, weights, out):
-    from phonofilm.generate import find_model
-
-    source, folders = stored(tmp_path, weights), parts(tmp_path)
-    with pytest.raises(UserError, match="mmaudio_16k are under CC-BY-NC-4.0.*--accept CC-BY-NC-4.0"):
-        import_weights(source, RECIPE, out, codecs=Codecs(folders))
-    assert not out.parent.exists()
-    import_weights(source, RECIPE, out, codecs=Codecs(folders, ACCEPTED))
-    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == [
-        "audio_vae",
-        "transformer",
-        "vae",
-        "vocoder",
-    ]
-    with pytest.raises(UserError, match=f"no vocoder in {folders[0]}: name"):
-        import_weights(source, RECIPE, out.with_name("other"), codecs=Codecs(folders[:1], ACCEPTED))
-    pocket = Codecs((find_model("pocket")[1],), ACCEPTED)
-    with pytest.raises(UserError, match="vae: its latents have 64 channels, ovi_small:small wants 3"):
-        import_weights(source, RECIPE, out.with_name("other"), codecs=pocket)
-    assert [path.name for path in out.parent.iterdir()] == ["ovi"]
-
-
-def broken(path, how):
-    """The first tensor of a file of weights, which is no longer as it was."""
-    tensors = load_file(path)
-    name = sorted(tensors)[0]
-    if how == "truncated":
-        whole = path.read_bytes()
-        path.write_bytes(whole[:-1])
-        return list(entries_of(whole))[-1]
-    if how == "missing":
-        del tensors[name]
-    elif how == "surplus":
-        name = "extra"
-        tensors[name] = torch.zeros(1)
-    elif how == "misshapen":
-        tensors[name] = tensors[name][None].clone()
-    elif how == "not finite":
-        tensors[name] = torch.full_like(tensors[name], float("nan"))
-    save_file(tensors, path)
-    return name
-
-
-def entries_of(content):
-    """Names of a whole file's tensors in the order in which they lie."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    return sorted((n for n in header if n[0] != "_"), key=lambda n: header[n]["data_offsets"])
-
-
-@pytest.mark.parametrize(
-    ("part", "how"),
-    [
-        ("vae", "truncated"),
-        ("audio_vae", "missing"),
-        ("vocoder", "surplus"),
-        ("vae", "misshapen"),
-        ("vocoder", "not finite"),
-    ],
-)
-def test_a_broken_codec_names_its_tensor_and_leaves_nothing(tmp_path, weights, out, capsys, part, how):
-    folders = parts(tmp_path)
-    path = next(f / part for f in folders if (f / part).is_dir()) / "diffusion_pytorch_model.safetensors"
-    name = broken(path, how)
-    more = ("--codecs", *map(str, folders), "--accept", "CC-BY-NC-4.0")
-    line = refused(capsys, stored(tmp_path, weights), out, *more)
-    assert name in line
-    assert how in line
-    assert part in line
-
-
-def test_presets_state_their_licence_and_travel_to_other_processes():
-    licences = {}
-    for name in recipe_names():
-        experiment = find_recipe(name)
-        for codec in (experiment.video_codec, experiment.audio_codec):
-            if isinstance(codec, Preset):
-                licences[codec.build.__name__] = (codec.licence, codec.restricted)
-                assert pickle.loads(pickle.dumps(codec)) is codec
-    assert licences == {
-        "wan21_video": ("Apache-2.0", False),
-        "wan22_video": ("Apache-2.0", False),
-        "mmaudio_16k": ("CC-BY-NC-4.0", True),
-        "ltx2_audio": ("LicenseRef-LTX-2-Community", True),
-        "qwen_mel": ("Apache-2.0", False),
-    }
-
-
-def test_published_codecs_have_the_strides_of_the_release():
-    experiment = ovi_paper()
-    with torch.device("meta"):
-        video = experiment.video_codec()
-    audio = experiment.audio_codec()
-    assert (video.channels, video.spatial_stride, video.temporal_stride) == (48, 16, 4)
-    assert (audio.channels, audio.sample_rate, audio.hop) == (20, 16000, 512)
-    layout = experiment.layout(experiment.geometry, video, audio)
-    assert layout.video[:3] == (31, 30, 30)
-    assert layout.audio.frames == 158  # the release's 157 end 16 ms before the picture

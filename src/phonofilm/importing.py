@@ -11,7 +11,8 @@ import importlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,10 +102,8 @@ def import_weights(
     plan = planned(source, recipe, init=init)
     if codecs:
         codecs.check(plan.experiment)
-    unfinished = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of an import that was killed
-    (unfinished / WEIGHTS).parent.mkdir(parents=True)
-    try:
+    with appearing(folder) as unfinished:
+        (unfinished / WEIGHTS).parent.mkdir()
         if codecs:
             codecs.copy(plan.experiment, unfinished)
         write(plan, unfinished, shard)
@@ -112,11 +111,26 @@ def import_weights(
         if plan.fresh:
             notes["fresh"] = len(plan.fresh)
         describe_checkpoint(unfinished, plan.experiment, Training(notes=notes))
+    return plan
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """A folder to write in, which takes the place of ``folder`` on success and vanishes on any error.
+
+    Raises ``UserError`` where there is something already.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} is there already; name a folder that is not")
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of an import that was killed
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished)
         raise
-    return plan
 
 
 def planned(source: Path, recipe: str, *, init: bool = False) -> Plan:

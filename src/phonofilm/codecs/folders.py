@@ -73,19 +73,16 @@ def load_file_strictly(network: nn.Module, path: Path) -> None:
     Raises ``UserError`` that names the tensor which is truncated, missing, surplus, misshapen or not finite.
     """
     entries(path)
-    tensors = load_file(path)
-    for name, tensor in tensors.items():
-        if not bool(tensor.isfinite().all()):
-            raise UserError(f"{path}: {name!r} has values that are not finite; fetch the file again")
-    load_strictly(network, tensors, where=str(path))
+    load_strictly(network, load_file(path), where=str(path))
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
-    """Load tensors into a network; a missing, surplus or misshapen one is a ``UserError`` that names it."""
+    """Load tensors into a network; ``UserError`` names one that is missing, surplus, misshapen or not finite."""
     own = network.state_dict()
     missing, surplus = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     wrong = sorted(n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape)
-    for problem, names in (("missing", missing), ("surplus", surplus), ("misshapen", wrong)):
+    odd = sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all()))
+    for problem, names in (("missing", missing), ("surplus", surplus), ("misshapen", wrong), ("not finite", odd)):
         if names:
             raise UserError(f"{where}: {len(names)} {problem} weights, the first is {names[0]}")
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=True)
