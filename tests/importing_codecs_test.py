@@ -20,6 +20,7 @@ from phonofilm.experiment import find_recipe, recipe_names
 from phonofilm.generate import find_model
 from phonofilm.importing import Codecs, import_weights
 from phonofilm.importing_codecs import import_qwen
+from phonofilm.recipes import published
 from phonofilm.recipes.ovi import ovi_paper
 from phonofilm.stored import entries
 
@@ -68,6 +69,13 @@ def test_restricted_codecs_want_their_licence_accepted(tmp_path, source, out):
     with pytest.raises(UserError, match="vae: its latents have 64 channels, ovi_small:small wants 3"):
         import_weights(source, RECIPE, out.with_name("other"), codecs=pocket)
     assert [path.name for path in out.parent.iterdir()] == ["ovi"]
+
+
+@pytest.mark.parametrize("command", ["prepare --clips 1", "train"])
+def test_restricted_codecs_are_not_used_either(tmp_path, capsys, command):
+    with pytest.raises(SystemExit):
+        main([*command.split(), "--recipe", "ovi_paper", "--codecs", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert "say --accept CC-BY-NC-4.0" in capsys.readouterr().err
 
 
 def broken(path, how):
@@ -144,18 +152,44 @@ def test_presets_state_their_licence_and_travel_to_other_processes():
         "wan21_video": ("Apache-2.0", False),
         "wan22_video": ("Apache-2.0", False),
         "mmaudio_16k": ("CC-BY-NC-4.0", True),
+        "mmaudio_44k": ("CC-BY-NC-4.0", True),
         "ltx2_audio": ("LicenseRef-LTX-2-Community", True),
         "qwen_mel": ("Apache-2.0", False),
     }
 
 
-def test_published_codecs_have_the_strides_of_the_release():
+PUBLISHED = {
+    published.wan21_video: (16, 8, 4),
+    published.wan22_video: (48, 16, 4),
+    published.mmaudio_16k: (20, 16000, 512),
+    published.mmaudio_44k: (40, 44100, 1024),
+    published.ltx2_audio: (128, 48000, 1920),
+    published.qwen_mel: (80, 24000, 240),
+}
+"""Channels, then pixels and pixel frames of a latent, or samples a second and of a latent."""
+
+
+@pytest.mark.parametrize("preset", PUBLISHED, ids=lambda preset: preset.build.__name__)
+def test_published_codecs_have_their_published_rates(preset):
+    with torch.device("meta"):
+        codec = preset()
+    kind = ("spatial_stride", "temporal_stride") if isinstance(codec, VideoCodec) else ("sample_rate", "hop")
+    assert tuple(getattr(codec, name) for name in ("channels", *kind)) == PUBLISHED[preset]
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if "paper" in name or "release" in name])
+def test_recipes_of_published_size_fit_their_codecs(name):
+    experiment = find_recipe(name)
+    assert isinstance(experiment.video_codec, Preset)
+    assert isinstance(experiment.audio_codec, Preset)
+    video, audio = PUBLISHED[experiment.video_codec], PUBLISHED[experiment.audio_codec]
+    assert experiment.model.video.channels == 4 * video[0]
+    assert experiment.model.audio.channels == audio[0]
+
+
+def test_ovis_clip_is_as_long_as_its_sound():
     experiment = ovi_paper()
     with torch.device("meta"):
-        video = experiment.video_codec()
-    audio = experiment.audio_codec()
-    assert (video.channels, video.spatial_stride, video.temporal_stride) == (48, 16, 4)
-    assert (audio.channels, audio.sample_rate, audio.hop) == (20, 16000, 512)
-    layout = experiment.layout(experiment.geometry, video, audio)
+        layout = experiment.layout(experiment.geometry, experiment.video_codec(), experiment.audio_codec())
     assert layout.video[:3] == (31, 30, 30)
     assert layout.audio.frames == 158  # the release's 157 end 16 ms before the picture

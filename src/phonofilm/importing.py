@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from phonofilm.codecs.licences import Preset
+from phonofilm.codecs.licences import check_licences
 from phonofilm.encoders.features import NETWORK
 from phonofilm.errors import UserError
 from phonofilm.experiment import Experiment, find_recipe, recipe_names
@@ -45,9 +45,7 @@ class Codecs:
 
     def check(self, experiment: Experiment) -> None:
         """``UserError`` for a restricted licence that is not accepted."""
-        for codec in (experiment.video_codec, experiment.audio_codec):
-            if isinstance(codec, Preset):
-                codec.check(self.accepted)
+        check_licences((experiment.video_codec, experiment.audio_codec), self.accepted)
 
     def copy(self, experiment: Experiment, folder: Path) -> None:
         """Put them into a folder, and load the codecs from there once.

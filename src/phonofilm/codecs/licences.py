@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -39,6 +39,13 @@ class Preset(Generic[C]):
                 f"the weights of {name} are under {self.licence}, which restricts their use: "
                 f"if that suits you, say --accept {self.licence}"
             )
+
+
+def check_licences(codecs: Iterable[object], accepted: Collection[str]) -> None:
+    """``UserError`` for the first restricted codec among a recipe's whose licence is not accepted."""
+    for codec in codecs:
+        if isinstance(codec, Preset):
+            codec.check(accepted)
 
 
 def _found(module: str, name: str) -> object:

@@ -44,7 +44,7 @@ class MelCodec(nn.Module):
         from transformers import Qwen2_5OmniToken2WavBigVGANModel
         from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5OmniBigVGANConfig
 
-        return cls(Qwen2_5OmniToken2WavBigVGANModel(Qwen2_5OmniBigVGANConfig(**(config or {}))))  # pyright: ignore[reportArgumentType]
+        return cls(Qwen2_5OmniToken2WavBigVGANModel(Qwen2_5OmniBigVGANConfig.from_dict(config or {})))
 
     @classmethod
     def load(cls, folder: str | Path) -> MelCodec:
