@@ -13,10 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from phonofilm import importing
 from phonofilm.cli import main
-from phonofilm.codecs.licences import Preset
 from phonofilm.errors import UserError
-from phonofilm.importing import Codecs, import_weights, planned
-from phonofilm.recipes.ovi import ovi_paper
+from phonofilm.importing import import_weights, planned
 from phonofilm.stored import entries, shards
 from phonofilm.weights import WEIGHTS, load_shards, read_experiment, read_weights
 
@@ -262,41 +260,3 @@ def test_a_start_from_wan_of_another_size_is_refused(tmp_path, weights, out, cap
     wan = wan_weights(weights, diffusers=False)
     wan["head.head.weight"] = torch.zeros(16, 24)
     assert "'head.head.weight' has the shape [16, 24]" in refused(capsys, stored(tmp_path, wan), out, "--init")
-
-
-def test_restricted_codecs_want_their_licence_accepted(tmp_path, weights, out):
-    from phonofilm.generate import find_model
-
-    source, folder = stored(tmp_path, weights), find_model("pocket")[1]
-    with pytest.raises(UserError, match="mmaudio_16k are under CC-BY-NC-4.0.*--accept CC-BY-NC-4.0"):
-        import_weights(source, RECIPE, out, codecs=Codecs(folder))
-    assert not out.parent.exists()
-    import_weights(source, RECIPE, out, codecs=Codecs(folder, frozenset({"CC-BY-NC-4.0"})))
-    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == [
-        "audio_vae",
-        "transformer",
-        "vae",
-        "vocoder",
-    ]
-    with pytest.raises(ValueError, match="no codec in"):
-        import_weights(source, RECIPE, out.with_name("other"), codecs=Codecs(tmp_path))
-
-
-def test_presets_state_their_licence():
-    experiment = small()
-    assert isinstance(experiment.video_codec, Preset)
-    assert isinstance(experiment.audio_codec, Preset)
-    assert (experiment.video_codec.licence, experiment.video_codec.restricted) == ("Apache-2.0", False)
-    assert (experiment.audio_codec.licence, experiment.audio_codec.restricted) == ("CC-BY-NC-4.0", True)
-
-
-def test_published_codecs_have_the_strides_of_the_release():
-    experiment = ovi_paper()
-    with torch.device("meta"):
-        video = experiment.video_codec()
-    audio = experiment.audio_codec()
-    assert (video.channels, video.spatial_stride, video.temporal_stride) == (48, 16, 4)
-    assert (audio.channels, audio.sample_rate, audio.hop) == (20, 16000, 512)
-    layout = experiment.layout(experiment.geometry, video, audio)
-    assert layout.video[:3] == (31, 30, 30)
-    assert layout.audio.frames == 158  # the release's 157 end 16 ms before the picture

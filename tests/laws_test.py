@@ -25,9 +25,11 @@ CORE = {  # what a module of the core may import of the package: the order of re
     "losses": {"types", "flow"},
     "guidance": {"types"},
     "sampling": {"types", "flow", "guidance"},
-    "codecs": {"types", "errors", "codecs"},
-    "encoders": {"types", "errors", "encoders"},
-    "media": {"types", "errors"},
+    "resample": set(),
+    "stored": {"errors"},
+    "codecs": {"types", "errors", "stored", "codecs"},
+    "encoders": {"types", "errors", "stored", "resample", "encoders"},
+    "media": {"types", "errors", "resample"},
     "checks": {"types", "errors"},
 }
 NO_PUPPETS = ("generate", "codecs", "encoders", "architectures")

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from phonofilm.architectures.nava import AddedVoice, Fuse, OverwritingVoice
 from phonofilm.blocks import State, Tower
 from phonofilm.encoders.timbre import Timbres, Voiceless
-from phonofilm.errors import UserError
 from phonofilm.flow import Bell, Indexed, velocity
 from phonofilm.guidance import guided
 from phonofilm.layers import Reader, rope
@@ -18,7 +17,6 @@ from phonofilm.losses import FlowLoss
 from phonofilm.recipes.jova import jova_pocket, jova_study
 from phonofilm.recipes.nava import (
     caption,
-    ltx2_audio,
     nava_paper,
     nava_pocket,
     nava_release,
@@ -246,8 +244,6 @@ def test_every_line_of_bytes_has_its_sentinel():
 
 
 def test_what_cannot_be_had_is_said():
-    with pytest.raises(UserError, match="128 channels"):
-        ltx2_audio()
     numbers = network(AddedVoice)
     with pytest.raises(ValueError, match="equal width"):
         replace(numbers, audio=replace(numbers.audio, mlp=64))

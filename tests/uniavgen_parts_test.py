@@ -5,11 +5,13 @@ import math
 import pytest
 import torch
 
+from phonofilm.codecs.loading import load_audio_codec
 from phonofilm.codecs.mel import filterbank
 from phonofilm.codecs.mel_codec import MEAN, STD, MelCodec
 from phonofilm.encoders.characters import CharacterEncoder
 from phonofilm.encoders.text import nothing, speech
 from phonofilm.errors import UserError
+from phonofilm.recipes import published
 from phonofilm.types import Prompt
 
 
@@ -80,3 +82,18 @@ def test_unknown_characters_and_a_missing_list_are_told(path, tmp_path):
         CharacterEncoder(speech, path)([Prompt(speech=(("", "a1"),))])
     with pytest.raises(UserError, match=r"vocab.txt from github.com/MCG-NJU"):
         CharacterEncoder(speech, str(tmp_path / "none.txt"))([Prompt()])
+
+
+def test_published_rates_and_a_folder(codec, tmp_path):
+    """transformers' defaults are config.json's token2wav_config.bigvgan_config of Qwen/Qwen2.5-Omni-7B."""
+    with torch.device("meta"):
+        whole = published.qwen_mel()
+    assert (whole.sample_rate, whole.hop, whole.channels) == (24000, 240, 80)
+    assert sum(tensor.numel() for tensor in whole.vocoder.state_dict().values()) == 115_443_504
+    assert (published.qwen_mel.licence, published.qwen_mel.restricted) == ("Apache-2.0", False)
+    codec.save(tmp_path)
+    again = load_audio_codec(tmp_path)
+    assert isinstance(again, MelCodec)
+    latents = torch.randn(1, 80, 6)
+    with torch.no_grad():
+        assert torch.equal(again.decode(latents), codec.decode(latents))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
@@ -13,7 +14,7 @@ import torch
 from phonofilm import recipes
 from phonofilm.backbone import Backbone, StreamConfig
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
-from phonofilm.encoders.text import Encoder
+from phonofilm.encoders.text import Encoder, FromFolder
 from phonofilm.encoders.voice import VoiceEncoder, Voices
 from phonofilm.errors import UserError, unknown
 from phonofilm.flow import Density
@@ -39,6 +40,11 @@ class Architecture(Protocol):
     @property
     def video(self) -> StreamConfig:
         """Numbers of the video stream."""
+        ...
+
+    @property
+    def audio(self) -> StreamConfig:
+        """Numbers of the audio stream."""
         ...
 
     def build(self) -> Backbone:
@@ -166,6 +172,12 @@ class Experiment:
         heard = [()] * len(prompts) if voices is None else voices
         made |= {name: encoder(prompts, heard) for name, encoder in self.voices.items()}
         return {name: Tokens(x=t.x.to(device), mask=t.mask.to(device)) for name, t in made.items()}
+
+    def at(self, folder: Path) -> Experiment:
+        """The same with the text and speaker encoders of a checkpoint folder, where it has some."""
+        encoders = {name: e.at(folder) if isinstance(e, FromFolder) else e for name, e in self.encoders.items()}
+        voices = {name: e.at(folder) if isinstance(e, FromFolder) else e for name, e in self.voices.items()}
+        return replace(self, encoders=encoders, voices=voices)
 
     def layout(self, geometry: Geometry, video: VideoCodec, audio: AudioCodec) -> Layout:
         """Where the tokens of a clip stand."""

@@ -66,7 +66,7 @@ def _download(model: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors"]))
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"]))
     except (HfHubHTTPError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"model {model!r} is neither a folder here nor to be had from the hub ({reason})") from error

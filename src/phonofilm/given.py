@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from phonofilm.errors import UserError
-from phonofilm.media import resample
 from phonofilm.request import ENOUGH, count, sound_of, span_of
+from phonofilm.resample import resample
 from phonofilm.tasks import Task
 from phonofilm.tokens import Geometry
 from phonofilm.types import Clip, Layout, Request, Sound, Span

@@ -11,7 +11,8 @@ import importlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,39 +22,41 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from phonofilm.codecs.folders import read_config
-from phonofilm.codecs.licences import Preset
+from phonofilm.codecs.licences import check_licences
+from phonofilm.encoders.features import NETWORK
 from phonofilm.errors import UserError
 from phonofilm.experiment import Experiment, find_recipe, recipe_names
 from phonofilm.recipes.wan import DIFFUSERS, Rules
 from phonofilm.stored import INDEX, Stored, entries, shards
-from phonofilm.weights import WEIGHTS, Training, describe_checkpoint
+from phonofilm.weights import WEIGHTS, Training, copy_beside, describe_checkpoint, load_codecs
 
-CODECS = ("vae", "audio_vae", "vocoder")
 SHARD = 4 * 1024**3
 """Bytes of tensors in a file that is written, and so in memory."""
 
 
 @dataclass(frozen=True)
 class Codecs:
-    """Trained codecs that go into the folder."""
+    """Trained codecs, text and speaker encoders that go into the folder."""
 
-    folder: Path
+    folders: tuple[Path, ...]
+    """Each part is taken from the first of them that has it."""
     accepted: frozenset[str] = frozenset()
     """Licences of restricted weights that the user accepts."""
 
     def check(self, experiment: Experiment) -> None:
-        """``UserError`` for what is no folder of codecs, and for a restricted licence that is not accepted."""
-        for name in CODECS:
-            read_config(self.folder / name)
-        for codec in (experiment.video_codec, experiment.audio_codec):
-            if isinstance(codec, Preset):
-                codec.check(self.accepted)
+        """``UserError`` for a restricted licence that is not accepted."""
+        check_licences((experiment.video_codec, experiment.audio_codec), self.accepted)
 
-    def copy(self, folder: Path) -> None:
-        """Put them into a folder."""
-        for name in CODECS:
-            shutil.copytree(self.folder / name, folder / name)
+    def copy(self, experiment: Experiment, folder: Path) -> None:
+        """Put them into a folder, and load the codecs from there once.
+
+        Raises ``UserError`` for a part that is not there, for weights that are missing, surplus, misshapen, truncated
+        or not finite, and for a codec that is not the recipe's.
+        """
+        copy_beside(self.folders, folder)
+        for file in sorted((folder / NETWORK).glob("*.safetensors")):
+            entries(file)
+        load_codecs(folder, experiment)
 
 
 @dataclass(frozen=True)
@@ -97,22 +100,35 @@ def import_weights(
     plan = planned(source, recipe, init=init)
     if codecs:
         codecs.check(plan.experiment)
-    unfinished = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of an import that was killed
-    (unfinished / WEIGHTS).parent.mkdir(parents=True)
-    try:
+    with appearing(folder) as unfinished:
+        (unfinished / WEIGHTS).parent.mkdir()
         if codecs:
-            codecs.copy(unfinished)
+            codecs.copy(plan.experiment, unfinished)
         write(plan, unfinished, shard)
         notes: dict[str, str | int | float] = {"imported": source.name, "tensors": len(plan.parts)}
         if plan.fresh:
             notes["fresh"] = len(plan.fresh)
         describe_checkpoint(unfinished, plan.experiment, Training(notes=notes))
+    return plan
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """A folder to write in, which takes the place of ``folder`` on success and vanishes on any error.
+
+    Raises ``UserError`` where there is something already.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} is there already; name a folder that is not")
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of an import that was killed
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
         unfinished.rename(folder)
     except BaseException:
         shutil.rmtree(unfinished)
         raise
-    return plan
 
 
 def planned(source: Path, recipe: str, *, init: bool = False) -> Plan:

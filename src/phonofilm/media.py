@@ -30,15 +30,13 @@ from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torch.nn.functional import conv1d, pad
 
 from phonofilm.errors import UserError
+from phonofilm.resample import resample
 from phonofilm.types import Clip
 
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 LAYOUTS = {1: "mono", 2: "stereo"}
-ZEROS = 24  # zero crossings of the resampling filter at each side
-ROLLOFF = 0.97  # its cut-off as a share of the lower Nyquist frequency
 
 
 @contextmanager
@@ -202,36 +200,6 @@ def read_wave(path: str | os.PathLike[str], *, sample_rate: int | None = None) -
     sound, native = _join(pieces, pieces[0].seconds, end)
     wanted = sample_rate or native
     return resample(sound, native, wanted).clamp(-1, 1), wanted
-
-
-def resample(wave: Float[Tensor, "*K N"], old: int, new: int) -> Float[Tensor, "*K M"]:
-    """Change the sample rate with a windowed sinc of zero phase: nothing moves in time.
-
-    Sample j of the result sits at j / new seconds; there are ``round(N * new / old)`` of them.
-    """
-    if old <= 0 or new <= 0:
-        raise ValueError(f"sample rates are positive; got {old} and {new}")
-    length = round(wave.shape[-1] * new / old)
-    if old == new or not wave.numel():
-        return wave[..., :length]
-    step, phases = old // math.gcd(old, new), new // math.gcd(old, new)
-    kernel, reach = _sinc(step, phases)
-    blocks = -(-length // phases)
-    flat = wave.reshape(-1, 1, wave.shape[-1])
-    padded = pad(flat, (reach, reach + blocks * step))
-    out = conv1d(padded, kernel.to(wave), stride=step)  # (channels, phases, blocks or more)
-    return out.transpose(1, 2).flatten(1)[:, :length].reshape(*wave.shape[:-1], length)
-
-
-def _sinc(step: int, phases: int) -> tuple[Float[Tensor, "P 1 W"], int]:
-    """One filter per output phase, for ``phases`` output samples every ``step`` input samples."""
-    cutoff = ROLLOFF * min(1.0, phases / step)  # in input samples, 1 is the input's Nyquist frequency
-    reach = math.ceil(ZEROS / cutoff)
-    taps = torch.arange(-reach, step + reach, dtype=torch.float64)
-    offset = taps[None] - torch.arange(phases, dtype=torch.float64)[:, None] * step / phases
-    inside = (offset * cutoff / ZEROS).clamp(-1, 1)
-    kernel = cutoff * torch.sinc(offset * cutoff) * torch.cos(inside * math.pi / 2) ** 2
-    return kernel[:, None], reach
 
 
 # Writing

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from phonofilm.backbone import Backbone
-from phonofilm.codecs import audio, protocols
-from phonofilm.codecs.video import load_video_codec
+from phonofilm.codecs import loading as codecs
+from phonofilm.codecs import protocols
+from phonofilm.encoders import characters, features, trained_speaker
 from phonofilm.errors import UserError
 from phonofilm.experiment import Experiment, find_recipe
 from phonofilm.stored import entries, shards
@@ -30,6 +32,10 @@ from phonofilm.version import __version__
 
 FORMAT = 1
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+NEEDED = ("vae", "vocoder")
+"""Parts without which no clip can be made."""
+BESIDE = (*codecs.PARTS, features.NETWORK, features.TOKENIZER, trained_speaker.FOLDER, characters.LIST)
+"""What a folder may hold beside the network, in the order in which it is copied."""
 SCALE = ".scale"
 """Behind the name of a tensor: the scales of its rows, where it is stored in 8 bits."""
 
@@ -98,6 +104,23 @@ def describe_checkpoint(folder: Path, experiment: Experiment, training: Training
     _write_json(folder / "experiment.json", content)
 
 
+def copy_beside(folders: Sequence[Path], out: Path) -> None:
+    """Copy codecs, text encoders and what else stands beside a network, each from the first folder that has it.
+
+    Raises ``UserError`` where no folder has a codec that every clip needs.
+    """
+    found = {part: next((f / part for f in folders if (f / part).exists()), None) for part in BESIDE}
+    missing = [part for part in NEEDED if found[part] is None]
+    if missing:
+        raise UserError(f"no {' and no '.join(missing)} in {', '.join(map(str, folders))}: name the codecs' folders")
+    out.mkdir(parents=True, exist_ok=True)
+    for part, source in found.items():
+        if source is not None and source.is_dir():
+            shutil.copytree(source, out / part, dirs_exist_ok=True)
+        elif source is not None:
+            shutil.copyfile(source, out / part)
+
+
 def load_checkpoint(folder: str | Path, *, recipe: str | None = None, device: str = "cpu") -> Checkpoint:
     """Load a folder for generation, in float32.
 
@@ -110,16 +133,30 @@ def load_checkpoint(folder: str | Path, *, recipe: str | None = None, device: st
     experiment = find_recipe(recipe) if recipe else find_recipe(str(content["recipe"]), foreign=False)
     if content["model"] != json.loads(json.dumps(_numbers(experiment), default=str)):
         raise UserError(f"{folder} has other numbers than recipe {experiment.name!r}: name its recipe with --recipe")
+    video, audio = load_codecs(folder, experiment)
     backbone = experiment.model.build()
     load_shards(backbone, shards(folder / WEIGHTS))
     return Checkpoint(
-        experiment=experiment,
+        experiment=experiment.at(folder),
         backbone=backbone.eval().requires_grad_(False).to(device),
-        video_codec=load_video_codec(folder).to(device),
-        audio_codec=audio.AudioCodec.load(folder).to(device),
+        video_codec=video.to(device),
+        audio_codec=audio.to(device),
         training=_training(content["training"]),
         hash=hash_of(shards(folder / WEIGHTS)),
     )
+
+
+def load_codecs(folder: Path, experiment: Experiment) -> tuple[codecs.StoredVideo, codecs.StoredAudio]:
+    """The codecs of a folder; ``UserError`` where the recipe's network wants tokens of other widths."""
+    video, audio = codecs.load_video_codec(folder), codecs.load_audio_codec(folder)
+    model, cells = experiment.model, experiment.patch[0] * experiment.patch[1]
+    for part, made, wanted in (
+        ("vae", video.channels, model.video.channels // cells),
+        ("vocoder", audio.channels, model.audio.channels),
+    ):
+        if made != wanted:
+            raise UserError(f"{folder / part}: its latents have {made} channels, {experiment.name} wants {wanted}")
+    return video, audio
 
 
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
@@ -230,8 +267,8 @@ def _index(experiment: Experiment) -> dict[str, str | list[str]]:
         "_class_name": "phonofilm",
         "transformer": ["phonofilm", type(experiment.model).__name__],
         "vae": ["diffusers", "see vae/config.json"],
-        "audio_vae": ["diffusers", "MMAudioVAE"],
-        "vocoder": ["diffusers", "MMAudioVocoder"],
+        "audio_vae": ["diffusers", "see audio_vae/config.json"],
+        "vocoder": ["diffusers", "see vocoder/config.json"],
     }
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from phonofilm.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
@@ -19,21 +21,29 @@ class Import:
     checkpoint: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="CHECKPOINT")]]
     """A .safetensors file, or a folder with shards of one."""
     recipe: Annotated[str, tyro.conf.arg(name="as")]
-    """The recipe whose network the weights are."""
+    """The recipe whose network the weights are; or qwen_mel, the vocoder inside Qwen2.5-Omni, for --codecs."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The folder that is written; it must not be there."""
     init: bool = False
     """The checkpoint is Wan's, in diffusers' names or its own: start from it, the rest with fresh values."""
-    codecs: Path | None = None
-    """A folder with vae, audio_vae and vocoder for the clips; without them the weights can train but not generate."""
+    codecs: tuple[Path, ...] = ()
+    """Folders that between them hold vae, audio_vae and vocoder, perhaps text_encoder, tokenizer, speaker_encoder and
+    vocab.txt; the first that has one counts. Without codecs the weights can train but not generate."""
     accept: tuple[str, ...] = ()
     """Licences of restricted weights that you accept, such as CC-BY-NC-4.0."""
 
     def run(self) -> None:
         """Check all, then write."""
         from phonofilm.importing import Codecs, import_weights
+        from phonofilm.importing_codecs import CUT
 
-        codecs = None if self.codecs is None else Codecs(self.codecs, frozenset(self.accept))
+        if self.recipe in CUT:
+            if self.codecs or self.init:
+                raise UserError(f"--as {self.recipe} cuts out a codec: --codecs and --init have no effect there")
+            count = CUT[self.recipe](self.checkpoint, self.output)
+            print(f"{self.output}: {count} tensors of {self.checkpoint}")
+            return
+        codecs = Codecs(self.codecs, frozenset(self.accept)) if self.codecs else None
         plan = import_weights(self.checkpoint, self.recipe, self.output, init=self.init, codecs=codecs)
         print(f"{self.output}: {len(plan.parts)} tensors of {self.checkpoint}")
         if plan.fresh:

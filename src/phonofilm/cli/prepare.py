@@ -32,6 +32,8 @@ class Prepare:
     """Length of the clips in pixel frames; the recipe's if not given. Several lengths may share a folder."""
     workers: int | None = None
     """Processes of one thread each; as many as cores if not given."""
+    accept: tuple[str, ...] = ()
+    """Licences of restricted codecs that you accept, such as CC-BY-NC-4.0."""
     part: str = "0/1"
     """i/n: only every n-th shard from i, where several machines fill one folder."""
 
@@ -42,6 +44,7 @@ class Prepare:
             raise UserError(f"--part {self.part}: wanted is i/n with i from 0 and below n, such as 0/2")
         if self.workers is not None and self.workers < 0:
             raise UserError(f"--workers {self.workers}: a number from 0 is wanted")
+        from phonofilm.codecs.licences import check_licences
         from phonofilm.data.prepare import Wanted, prepare
         from phonofilm.experiment import find_recipe
 
@@ -52,5 +55,7 @@ class Prepare:
             num_frames=self.frames,
             part=(int(index), int(count)),
         )
-        made = prepare(find_recipe(self.recipe), self.codecs, self.out, wanted, workers=self.workers)
+        experiment = find_recipe(self.recipe)
+        check_licences((experiment.video_codec, experiment.audio_codec), self.accept)
+        made = prepare(experiment, self.codecs, self.out, wanted, workers=self.workers)
         print(f"{self.out}: {made} clips made, {self.clips} wanted of split {self.split}")

@@ -36,6 +36,8 @@ class TrainRecipe:
     """A cache of the val split: its loss is logged, and the checkpoint with the lowest is kept."""
     codecs: Path | None = None
     """A folder with vae, audio_vae and vocoder; they go into the finished model, and on-the-fly data needs them."""
+    accept: tuple[str, ...] = ()
+    """Licences of restricted codecs that you accept, such as CC-BY-NC-4.0."""
     glance: bool = False
     """Score generated clips of the val split while training, and keep the best checkpoint by them (about half a
     minute each time on two cores; needs phonofilm[evaluate])."""
@@ -107,9 +109,13 @@ class TrainRecipe:
 
     def experiment(self) -> Experiment:
         """The recipe with the settings that were given."""
+        from phonofilm.codecs.licences import check_licences
         from phonofilm.experiment import find_recipe
 
         experiment = find_recipe(self.recipe)
+        if self.codecs is not None:  # which may hold text encoders beside the codecs
+            check_licences((experiment.video_codec, experiment.audio_codec), self.accept)
+            experiment = experiment.at(self.codecs)
         names = ("steps", "batch", "accumulate", "seed", "save_every", "sample_every")
         names = (*names, "arithmetic", "parallel", "compile", "checkpointing")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}

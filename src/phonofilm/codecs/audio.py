@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from phonofilm.codecs.folders import load_part, save_part
 from phonofilm.codecs.griffin_lim import GriffinLimVocoder
 from phonofilm.codecs.mel import LogMel
+from phonofilm.errors import UserError
+from phonofilm.stored import entries
 
 STATISTICS = "latents.safetensors"
 """Beside the weights of the VAE: mean and deviation of its latents, for which MMAudioVAE has no place."""
@@ -59,8 +61,12 @@ class AudioCodec(nn.Module):
         codec = cls(vae, vocoder)  # pyright: ignore[reportArgumentType]
         path = folder / "audio_vae" / STATISTICS
         if not path.is_file():
-            raise ValueError(f"no {path}: without the statistics of its latents an audio codec cannot be used")
+            raise UserError(f"no {path}: without the statistics of its latents an audio codec cannot be used")
+        if lacks := {"mean", "std"} - entries(path).keys():
+            raise UserError(f"{path} has no {sorted(lacks)[0]!r}: it holds mean and std of the latents' channels")
         statistics = load_file(path)
+        if any(tensor.shape != (codec.channels,) for tensor in statistics.values()):
+            raise UserError(f"{path}: mean and std have one number for each of {codec.channels} channels")
         codec.standardise(statistics["mean"], statistics["std"])
         return codec.eval()
 

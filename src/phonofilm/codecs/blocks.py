@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.codecs.folders import WEIGHTS, load_strictly, read_config
+from phonofilm.codecs.folders import WEIGHTS, load_file_strictly, read_config
 
 FRAMES, SIZE = 4, 16
 """Pixel frames and pixels (each way) of a block."""
@@ -133,7 +133,7 @@ class BlockCodec(nn.Module):
         part = Path(folder) / "vae"
         config = {name: value for name, value in read_config(part).items() if not name.startswith("_")}
         codec = cls(**config)  # pyright: ignore[reportArgumentType]
-        load_strictly(codec, load_file(part / WEIGHTS), where=str(part / WEIGHTS))
+        load_file_strictly(codec, part / WEIGHTS)
         return codec.eval().requires_grad_(False)
 
     def save(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:

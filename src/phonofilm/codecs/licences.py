@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import importlib
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -26,6 +27,10 @@ class Preset(Generic[C]):
         """The untrained codec."""
         return self.build()
 
+    def __reduce__(self) -> tuple[Callable[[str, str], object], tuple[str, str]]:
+        """Pickled by name, as functions are: a preset stands where its function's name leads."""
+        return _found, (self.build.__module__, self.build.__qualname__)
+
     def check(self, accepted: Collection[str]) -> None:
         """``UserError`` where the weights are restricted and their licence is not among those accepted."""
         if self.restricted and self.licence not in accepted:
@@ -34,6 +39,17 @@ class Preset(Generic[C]):
                 f"the weights of {name} are under {self.licence}, which restricts their use: "
                 f"if that suits you, say --accept {self.licence}"
             )
+
+
+def check_licences(codecs: Iterable[object], accepted: Collection[str]) -> None:
+    """``UserError`` for the first restricted codec among a recipe's whose licence is not accepted."""
+    for codec in codecs:
+        if isinstance(codec, Preset):
+            codec.check(accepted)
+
+
+def _found(module: str, name: str) -> object:
+    return getattr(importlib.import_module(module), name)
 
 
 def preset(licence: str, *, restricted: bool = False) -> Callable[[Callable[[], C]], Preset[C]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from phonofilm.codecs.folders import MODEL, load_file_strictly, read_config
 from phonofilm.codecs.mel import LogMel
 
 if TYPE_CHECKING:
@@ -41,18 +44,27 @@ class MelCodec(nn.Module):
         from transformers import Qwen2_5OmniToken2WavBigVGANModel
         from transformers.models.qwen2_5_omni.configuration_qwen2_5_omni import Qwen2_5OmniBigVGANConfig
 
-        return cls(Qwen2_5OmniToken2WavBigVGANModel(Qwen2_5OmniBigVGANConfig(**(config or {}))))  # pyright: ignore[reportArgumentType]
+        return cls(Qwen2_5OmniToken2WavBigVGANModel(Qwen2_5OmniBigVGANConfig.from_dict(config or {})))
 
     @classmethod
     def load(cls, folder: str | Path) -> MelCodec:
-        """With the vocoder of a folder in transformers' form (the release's ``code2wav_bigvgan_model``)."""
-        from transformers import Qwen2_5OmniToken2WavBigVGANModel
+        """Load ``vocoder``, in transformers' form, from a checkpoint folder; it has no ``audio_vae``.
 
-        return cls(Qwen2_5OmniToken2WavBigVGANModel.from_pretrained(folder)).eval()
+        Missing or surplus weights are an error, which transformers' own loading lets pass.
+        """
+        part = Path(folder) / "vocoder"
+        codec = cls.build(read_config(part, MODEL))
+        load_file_strictly(codec.vocoder, part / MODEL)
+        return codec.float().eval().requires_grad_(False)
 
     def save(self, folder: str | Path) -> None:
-        """Write the vocoder in transformers' form."""
-        self.vocoder.save_pretrained(folder)
+        """Write ``vocoder`` inside a checkpoint folder, in transformers' form."""
+        part = Path(folder) / "vocoder"
+        part.mkdir(parents=True, exist_ok=True)
+        content = self.vocoder.config.to_dict() | {"architectures": [type(self.vocoder).__name__]}
+        (part / "config.json").write_text(json.dumps(content, indent=1) + "\n")
+        tensors = {name: tensor.contiguous() for name, tensor in self.vocoder.state_dict().items()}
+        save_file(tensors, part / MODEL, metadata={"format": "pt"})
 
     def encode(self, wave: Float[Tensor, "B K N"]) -> Float[Tensor, "B C n"]:
         """Latents of unit scale of the mean of all channels; N is rounded up to whole hops.

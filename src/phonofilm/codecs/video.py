@@ -9,8 +9,7 @@ from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from phonofilm.codecs.blocks import BlockCodec
-from phonofilm.codecs.folders import load_part, read_config, save_part
+from phonofilm.codecs.folders import load_part, save_part
 
 NETWORKS = (AutoencoderKLLTXVideo, AutoencoderKLWan)
 
@@ -100,10 +99,3 @@ def _statistics(network: AutoencoderKLLTXVideo | AutoencoderKLWan) -> tuple[Tens
     if isinstance(network, AutoencoderKLLTXVideo):
         return network.latents_mean, network.latents_std
     return torch.tensor(network.config["latents_mean"]), torch.tensor(network.config["latents_std"])
-
-
-def load_video_codec(folder: str | Path) -> VideoCodec | BlockCodec:
-    """The codec in the ``vae`` folder inside a checkpoint folder, of whichever class its config.json names."""
-    if read_config(Path(folder) / "vae").get("_class_name") == BlockCodec.__name__:
-        return BlockCodec.load(folder)
-    return VideoCodec.load(folder)

@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from phonofilm.codecs.audio import AudioCodec
-from phonofilm.codecs.video import load_video_codec
+from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.data.cache import SHARD, Meta, codec_hash, missing_shards, shard_path, write_shard
 from phonofilm.data.puppets import Puppets
 from phonofilm.experiment import Experiment
@@ -43,7 +42,7 @@ def puppets(experiment: Experiment, codecs: str | Path, wanted: Wanted) -> Puppe
         geometry = replace(geometry, num_frames=wanted.num_frames)
     return Puppets(
         video_codec=load_video_codec(codecs),
-        audio_codec=AudioCodec.load(codecs),
+        audio_codec=load_audio_codec(codecs),
         geometry=geometry,
         clips=wanted.clips,
         seed=wanted.seed,

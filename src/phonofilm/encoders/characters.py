@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import torch
 from phonofilm.errors import UserError
 from phonofilm.types import Prompt, Tokens
 
+LIST = "vocab.txt"
+"""Inside a checkpoint folder."""
 FILLER = 0
 SHORTEST = 10
 """A shorter text is filled up to this many characters (Sora2-mini, inference.py); the fillers count."""
@@ -27,7 +29,11 @@ class CharacterEncoder:
     """
 
     field: Callable[[Prompt], str]
-    path: str = "vocab.txt"
+    path: str = LIST
+
+    def at(self, folder: Path) -> CharacterEncoder:
+        """The same with the list of a checkpoint folder, where it has one."""
+        return replace(self, path=str(folder / LIST)) if (folder / LIST).is_file() else self
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tokens:
         """Ids (B L); fillers up to ``SHORTEST`` count, what pads a batch does not."""
@@ -51,6 +57,8 @@ class CharacterEncoder:
 def read(path: str) -> Mapping[str, int]:
     """The ids of a list of characters. Raises ``UserError`` where there is none."""
     if not Path(path).is_file():
-        raise UserError(f"no list of characters at {path}: take vocab.txt from github.com/MCG-NJU/Sora2-mini")
+        raise UserError(
+            f"no list of characters at {path}: take vocab.txt from github.com/MCG-NJU/Sora2-mini for the folder"
+        )
     with Path(path).open(encoding="utf-8") as lines:
         return {line.removesuffix("\n"): number for number, line in enumerate(lines, 1)}

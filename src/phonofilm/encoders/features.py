@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
+from phonofilm.errors import UserError
+from phonofilm.stored import entries
 from phonofilm.types import Prompt, Tokens
+
+NETWORK, TOKENIZER = "text_encoder", "tokenizer"
+"""Folders inside a checkpoint folder."""
 
 
 @dataclass(frozen=True)
 class FeatureEncoder:
     """Last hidden states of a T5-like encoder for one text of each prompt.
 
-    The network is loaded from ``path`` (a folder or a hub id) at the first call and shared by all encoders of that
-    path.
+    The network is loaded from ``path`` (a folder or a hub id) at the first call, in the type in which it is stored, and
+    shared by all encoders of that path. A folder may hold it as ``text_encoder`` and ``tokenizer``.
     """
 
     path: str
     field: Callable[[Prompt], str]
     length: int = 512
     """Longest text in tokens; a longer one is a ValueError."""
+
+    def at(self, folder: Path) -> FeatureEncoder:
+        """The same with the network of a checkpoint folder, where it has one."""
+        return replace(self, path=str(folder)) if (folder / NETWORK).is_dir() else self
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tokens:
         """Features (B L E) and the mask of real tokens."""
@@ -35,7 +46,7 @@ class FeatureEncoder:
             )
         with torch.no_grad():
             features = network(**read).last_hidden_state
-        return Tokens(x=features, mask=read["attention_mask"].bool())
+        return Tokens(x=features.float(), mask=read["attention_mask"].bool())
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,10 @@ class Filled:
     """
 
     encoder: FeatureEncoder
+
+    def at(self, folder: Path) -> Filled:
+        """The same with the network of a checkpoint folder, where it has one."""
+        return Filled(self.encoder.at(folder))
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tokens:
         """Features (B L E), L the encoder's length, and a mask of true values."""
@@ -79,11 +94,27 @@ class NegativeOr:
 
 @lru_cache(maxsize=2)
 def load(path: str) -> tuple:
-    """Tokenizer and encoder of a path, in evaluation mode."""
+    """Tokenizer and encoder of a path, in evaluation mode.
+
+    Raises ``UserError`` for another kind of network, and where a tensor is missing or its file truncated.
+    """
     from transformers import AutoConfig, AutoTokenizer, T5EncoderModel, UMT5EncoderModel
 
-    kind = AutoConfig.from_pretrained(path).model_type
+    parts = (f"{path}/{NETWORK}", f"{path}/{TOKENIZER}") if (Path(path) / NETWORK).is_dir() else (path, path)
+    for file in sorted(Path(parts[0]).glob("*.safetensors")):
+        entries(file)
+    kind = AutoConfig.from_pretrained(parts[0]).model_type
     network = {"t5": T5EncoderModel, "umt5": UMT5EncoderModel}.get(kind)
     if network is None:
-        raise ValueError(f"{path} is a {kind!r} model; text encoders here are t5 or umt5")
-    return AutoTokenizer.from_pretrained(path), network.from_pretrained(path).eval().requires_grad_(False)
+        raise UserError(f"{parts[0]} is a {kind!r} model; text encoders here are t5 or umt5")
+    encoder, found = network.from_pretrained(parts[0], output_loading_info=True)
+    check_whole(parts[0], found)
+    return AutoTokenizer.from_pretrained(parts[1]), encoder.eval().requires_grad_(False)
+
+
+def check_whole(path: str, found: dict[str, Any]) -> None:
+    """``UserError`` where transformers found weights missing or misshapen, which it would fill with random ones."""
+    for problem in ("missing", "mismatched"):
+        names = sorted(map(str, found[f"{problem}_keys"]))
+        if names:
+            raise UserError(f"{path}: {len(names)} {problem} weights, the first is {names[0]}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -31,6 +32,15 @@ class Encoder(Protocol):
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tokens:
         """Tokens of every prompt, padded to the longest."""
+        ...
+
+
+@runtime_checkable
+class FromFolder(Protocol):
+    """Something that reads files which a checkpoint folder may hold: a text encoder, a list of characters."""
+
+    def at(self, folder: Path) -> Any:
+        """The same reading the folder's files, where it has them."""
         ...
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.encoders.features import FeatureEncoder, load
+from phonofilm.encoders.text import FromFolder
 from phonofilm.encoders.voice import Voices
 from phonofilm.types import Prompt, Sound, Tokens
 
@@ -40,6 +42,10 @@ class Timbres:
     """The speaker encoder (the release: ReDimNet on at most 30 s at 16 kHz)."""
     channels: int
 
+    def at(self, folder: Path) -> Timbres:
+        """The same with the speaker encoder of a checkpoint folder."""
+        return replace(self, hear=self.hear.at(folder)) if isinstance(self.hear, FromFolder) else self
+
     def __call__(self, prompts: Sequence[Prompt], voices: Sequence[Voices]) -> Tokens:
         """Vectors (B lines E)."""
         tokens = Voiceless(self.channels)(prompts, voices)
@@ -57,6 +63,10 @@ class Sentinels:
 
     encoder: FeatureEncoder
     sentinel: str = "<extra_id_2>"
+
+    def at(self, folder: Path) -> Sentinels:
+        """The same with the tokenizer of a checkpoint folder, where it has one."""
+        return replace(self, encoder=self.encoder.at(folder))
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tokens:
         """1 at each sentinel, 0 elsewhere (B L)."""

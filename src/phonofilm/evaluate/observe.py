@@ -16,13 +16,13 @@ from torch import Tensor
 from phonofilm.evaluate import events, lips, pitch, speech
 from phonofilm.evaluate.metrics import TOLERANCE, Observation
 from phonofilm.evaluate.prompts import Case
-from phonofilm.media import resample
 from phonofilm.puppets import grammars, readback
 from phonofilm.puppets.mouth import opening_curve
 from phonofilm.puppets.performance import Performance, perform
 from phonofilm.puppets.script import Script
 from phonofilm.puppets.stage import draw
 from phonofilm.puppets.voice import SAMPLE_RATE, Phoneme
+from phonofilm.resample import resample
 from phonofilm.types import Clip
 
 HIGH = 150.0

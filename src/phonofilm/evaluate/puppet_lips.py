@@ -13,7 +13,7 @@ from torch import Tensor
 from phonofilm.evaluate import events, lips, pitch
 from phonofilm.evaluate.entries import Entry, Truth
 from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
-from phonofilm.media import resample
+from phonofilm.resample import resample
 from phonofilm.types import Clip
 
 ATTRIBUTES = ("hair", "skin", "background", "glasses", "beard")

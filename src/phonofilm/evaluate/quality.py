@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.probe import Found, Measure, Pool, Probe, Unmeasured
-from phonofilm.media import resample
+from phonofilm.resample import resample
 from phonofilm.types import Clip
 
 RATE = 16000

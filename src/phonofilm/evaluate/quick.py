@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from phonofilm.backbone import Backbone
-from phonofilm.codecs.audio import AudioCodec
-from phonofilm.codecs.video import load_video_codec
+from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.evaluate.clips import request_of
 from phonofilm.evaluate.metrics import METRICS, measure
 from phonofilm.evaluate.observe import observe
@@ -61,7 +60,7 @@ def glancing(experiment: Experiment, codecs: Path, *, counts: Mapping[str, int] 
     """
     cases = validation_cases(counts)
     requests = [request_of(case) for case in cases]
-    video_codec, audio_codec = load_video_codec(codecs), AudioCodec.load(codecs)
+    video_codec, audio_codec = load_video_codec(codecs), load_audio_codec(codecs)
 
     def hook(step: int, backbone: Backbone) -> Mapping[str, float]:
         device = next(backbone.parameters()).device

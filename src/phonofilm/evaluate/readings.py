@@ -17,9 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from phonofilm.codecs.audio import AudioCodec
-from phonofilm.codecs.protocols import VideoCodec
-from phonofilm.codecs.video import load_video_codec
+from phonofilm.codecs.loading import PARTS, StoredAudio, StoredVideo, load_audio_codec, load_video_codec
 from phonofilm.evaluate import controls
 from phonofilm.evaluate.observe import Picture, Sound, hear, see, true_clip
 from phonofilm.evaluate.prompts import Case
@@ -28,8 +26,6 @@ from phonofilm.types import Clip
 
 EDITION = 3
 """Counts up when an evaluator changes, so that no reading of another edition is used again."""
-CODECS = ("vae", "audio_vae", "vocoder")
-"""Folders of the codecs inside a checkpoint folder."""
 TRUTH = ("truth", "late", "silent", "frozen")
 """Sources that come from one true clip: as it is, sound 200 ms late, muted, first pixel frame throughout."""
 
@@ -73,7 +69,7 @@ class Job:
 @lru_cache(maxsize=4096)
 def _digest(path: Path) -> str:
     """Content of a clip, or of the codecs in a checkpoint folder."""
-    files = [path] if path.is_file() else sorted(f for name in CODECS for f in path.glob(f"{name}/*"))
+    files = [path] if path.is_file() else sorted(f for name in PARTS for f in path.glob(f"{name}/*"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -88,8 +84,8 @@ def through_codecs(clip: Clip, folder: Path) -> Clip:
 
 
 @lru_cache(maxsize=1)
-def _codecs(folder: Path) -> tuple[VideoCodec, AudioCodec]:
-    return load_video_codec(folder).eval(), AudioCodec.load(folder).eval()
+def _codecs(folder: Path) -> tuple[StoredVideo, StoredAudio]:
+    return load_video_codec(folder).eval(), load_audio_codec(folder).eval()
 
 
 def read(job: Job) -> list[Reading]:

@@ -11,7 +11,8 @@ from torch.nn.functional import avg_pool2d
 
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
-from phonofilm.media import read_clip, resample
+from phonofilm.media import read_clip
+from phonofilm.resample import resample
 from phonofilm.types import Clip
 
 BEST = 100.0

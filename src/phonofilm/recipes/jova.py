@@ -19,7 +19,7 @@ from phonofilm.sampling import Sampling
 from phonofilm.tasks import I2AV, T2AV, Beside, placed
 from phonofilm.tokens import Geometry
 
-RECIPES = ("jova_pocket", "jova_pocket_stage2", "jova_study", "jova_paper")
+RECIPES = ("jova_pocket", "jova_pocket_stage2", "jova_study", "jova_paper", "jova_paper_44k")
 
 LAMBDA = 5.0
 """Weight of the mouth's area; the value of the paper's ablation [secondary summary]."""
@@ -133,3 +133,11 @@ def jova_paper() -> Experiment:
         optim=Optim(lr=2e-5, warmup=1000, ema=0.9999),
         train=Train(steps=100_000, batch=64, checkpointing=True, compile=True, save_every=1000),
     )
+
+
+def jova_paper_44k() -> Experiment:
+    """The same with MMAudio's 44.1 kHz codec: the paper does not say which of the two it has."""
+    paper = jova_paper()
+    audio = replace(paper.model.audio, channels=40)
+    model = replace(paper.model, audio=audio)  # pyright: ignore[reportArgumentType,reportCallIssue]
+    return replace(paper, name="jova_paper_44k", model=model, audio_codec=published.mmaudio_44k)

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from phonofilm.architectures.nava import NAVA, AddedVoice, OverwritingVoice
 from phonofilm.backbone import ConvTowerConfig, DataTowerConfig, TowerConfig
-from phonofilm.codecs.audio import AudioCodec
 from phonofilm.context import VoicedBytes, VoicedFeatures
 from phonofilm.encoders import text
 from phonofilm.encoders.features import NegativeOr
-from phonofilm.encoders.timbre import Blank, Sentinels, Voiceless
-from phonofilm.errors import UserError
+from phonofilm.encoders.timbre import Blank, Sentinels, Timbres, Voiceless
+from phonofilm.encoders.trained_speaker import TrainedSpeaker
 from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
 from phonofilm.flow import Bell, Indexed
 from phonofilm.guidance import Away, Both, Swap, together, unlinked
@@ -24,7 +23,7 @@ from phonofilm.layers import Rope
 from phonofilm.losses import FlowLoss
 from phonofilm.recipes import jova, published, wan
 from phonofilm.sampling import Sampling, from_scheduler
-from phonofilm.tasks import I2AV, T2A, T2AV
+from phonofilm.tasks import I2AV, T2A, T2AV, Kind, voiced
 from phonofilm.tokens import Geometry
 from phonofilm.types import CLOSED, AVInput, IndexClock, Model, Prompt
 
@@ -46,6 +45,10 @@ NEGATIVE = Swap((("text", "text.negative"), *NO_VOICE.pairs))
 """The negative text has no sentinels, so it has no voices."""
 BLANK = Swap((("text", "text.blank"), *NO_VOICE.pairs))
 NULL_VOICE = Swap((("voice", "voice.null"),))
+
+
+VOICED: tuple[tuple[Kind, float], ...] = tuple((voiced(task), 0.0) for task in (T2A, T2AV, I2AV))
+"""What a voice can be asked for; training data has no speaker vectors yet."""
 
 
 def renames(num_align: int, num_fuse: int) -> wan.Rules:
@@ -142,14 +145,6 @@ def caption(prompt: Prompt) -> str:
     return " ".join(part for part in (prompt.scene, prompt.sound, *lines) if part)
 
 
-def ltx2_audio() -> AudioCodec:
-    """The audio VAE and vocoder of LTX-2.3 that NAVA's weights want: 128 numbers at 25 Hz from 16 kHz stereo."""
-    raise UserError(
-        "NAVA's published sound codec (LTX-2.3's audio VAE) is not part of phonofilm; give the recipe another "
-        "audio_codec with 128 channels at 25 Hz, or train nava_paper's numbers on another codec"
-    )
-
-
 def unipc(model: Model, input: AVInput, sigmas: Float[Tensor, " N"]) -> AVInput:
     """The release's sampler, UniPC of second order, as diffusers has it."""
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True)
@@ -183,7 +178,7 @@ def nava_paper() -> Experiment:
         name="nava_paper",
         model=paper_model(AddedVoice(channels=SPEAKER), video=6.0, audio=6.0),
         video_codec=published.wan22_video,
-        audio_codec=ltx2_audio,
+        audio_codec=published.ltx2_audio,
         encoders={
             "text": encoder,
             "sentinels": Sentinels(encoder.encoder),
@@ -191,11 +186,11 @@ def nava_paper() -> Experiment:
             "text.blank": Blank(4096),
         },
         voices={
-            "voice": Voiceless(SPEAKER),
+            "voice": Timbres(TrainedSpeaker(SPEAKER), SPEAKER),
             "voice.null": Voiceless(SPEAKER),
             "voice.none": Voiceless(SPEAKER, placed=False),
         },
-        tasks=((T2A, 1 / 3), (T2AV, 1 / 3), (I2AV, 1 / 3)),
+        tasks=((T2A, 1 / 3), (T2AV, 1 / 3), (I2AV, 1 / 3), *VOICED),
         density=Indexed(shift=5.0),
         losses=(FlowLoss(audio=0.2, levels=Bell(Indexed(shift=5.0))),),
         dropout=(Dropout(edit=BLANK, share=0.1), Dropout(edit=NULL_VOICE, share=0.2)),

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.blocks import BlockCodec
 from phonofilm.codecs.licences import preset
+from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
+from phonofilm.codecs.mel_codec import MelCodec
 from phonofilm.codecs.video import VideoCodec
 from phonofilm.encoders import text
 from phonofilm.encoders.features import FeatureEncoder, Filled
@@ -192,8 +194,23 @@ def mmaudio_44k() -> AudioCodec:
     return AudioCodec.build({}, {})
 
 
+@preset("LicenseRef-LTX-2-Community", restricted=True)
+def ltx2_audio() -> LTX2AudioCodec:
+    """LTX-2.3's audio VAE with its 48 kHz vocoder: 128 numbers at 25 Hz, stereo. diffusers' defaults are its sizes.
+
+    181,785,594 parameters and buffers, 347 MiB in 16 bits: the 348 MB file that NAVA's release loads.
+    """
+    return LTX2AudioCodec.build({}, "LTX2VocoderWithBWE", {})
+
+
+@preset("Apache-2.0")
+def qwen_mel() -> MelCodec:
+    """80 mels at 100 Hz with the BigVGAN of Qwen2.5-Omni-7B (24 kHz). transformers' defaults are its sizes."""
+    return MelCodec.build()
+
+
 def flan_t5_xxl() -> FeatureEncoder:
-    """The first of the JoVA backbone's two text encoders [paper: Waver]; it reads the whole three-field prompt."""
+    """The first of the JoVA backbone's two text encoders [paper: Waver] (Apache-2.0), reading all three fields."""
     return FeatureEncoder(FLAN_T5_XXL, text.render, length=512)
 
 

@@ -15,7 +15,6 @@ from phonofilm.architectures.uniavgen import (
     UniAVGen,
 )
 from phonofilm.backbone import DataTowerConfig, TowerConfig
-from phonofilm.codecs.mel_codec import MelCodec
 from phonofilm.context import ByteText, CharacterText
 from phonofilm.encoders import characters, text
 from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
@@ -250,7 +249,7 @@ def uniavgen_paper_stage2() -> Experiment:
         name="uniavgen_paper_stage2",
         model=paper_model(MelConfig, seconds_meeting(), rates=(4.0, 100.0)),
         video_codec=published.wan22_video,
-        audio_codec=MelCodec.build,
+        audio_codec=published.qwen_mel,
         encoders={
             "caption": published.umt5_xxl(text.scene),
             "caption.negative": published.umt5_xxl(text.negative),

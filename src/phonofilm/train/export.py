@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,9 +15,8 @@ from phonofilm.experiment import Experiment
 from phonofilm.train import checkpoint, ema
 from phonofilm.train.loop import start
 from phonofilm.train.parallel import world
-from phonofilm.weights import Training, save_checkpoint
+from phonofilm.weights import Training, copy_beside, save_checkpoint
 
-CODECS = ("vae", "audio_vae", "vocoder")
 WORD = re.compile(r"[a-z0-9']+")
 
 
@@ -70,9 +68,5 @@ def export(
 ) -> None:
     """Write a folder that ``phonofilm.load`` reads: the network, the codecs it was trained with, and the record."""
     codecs, out = Path(codecs), Path(out)
-    missing = [part for part in CODECS if not (codecs / part).is_dir()]
-    if missing:
-        raise UserError(f"no {', '.join(missing)} in {codecs}: name the folder of the codecs that made the latents")
-    for part in CODECS:
-        shutil.copytree(codecs / part, out / part, dirs_exist_ok=True)
+    copy_beside((codecs,), out)
     save_checkpoint(out, experiment, weights, training, bits=bits)

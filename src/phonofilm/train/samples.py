@@ -8,8 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from phonofilm.backbone import Backbone
-from phonofilm.codecs.audio import AudioCodec
-from phonofilm.codecs.video import load_video_codec
+from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.experiment import Experiment
 from phonofilm.train.loop import Hook
 from phonofilm.types import Clip, Prompt, Request
@@ -26,7 +25,7 @@ def sampling(experiment: Experiment, codecs: str | Path, folder: str | Path, pro
     the number of the prompt, so that the same clip can be watched growing.
     """
     folder = Path(folder)
-    video, audio = load_video_codec(codecs), AudioCodec.load(codecs)
+    video, audio = load_video_codec(codecs), load_audio_codec(codecs)
     requests = [Request(prompt=prompt, seed=seed) for seed, prompt in enumerate(prompts)]
 
     def hook(step: int, backbone: Backbone) -> Mapping[str, float]:

@@ -1,0 +1,79 @@
+"""Speaker encoders that somebody else trained, by path: ReDimNet for NAVA, or one that transformers loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from phonofilm.encoders.features import check_whole
+from phonofilm.errors import UserError
+from phonofilm.resample import resample
+from phonofilm.types import Sound
+
+FOLDER = "speaker_encoder"
+"""Inside a checkpoint folder."""
+SCRIPT = "speaker.pt"
+"""A TorchScript network inside that folder, where it is none of transformers'."""
+SAMPLE_RATE = 16000
+LONGEST = 30
+"""Seconds of a voice that are heard [code: NAVA]."""
+Network = Callable[[Float[Tensor, "1 N"]], Float[Tensor, "1 E"]]
+
+
+@dataclass(frozen=True)
+class TrainedSpeaker:
+    """A voice as a vector, by the network in a folder, which is loaded when the first voice is heard.
+
+    ``path`` holds ``speaker.pt``, a TorchScript network from 16 kHz samples (1, N) to vectors (1, E), or a model of
+    transformers with an x-vector head (``WavLMForXVector`` and others) and its feature extractor.
+    """
+
+    channels: int
+    path: str = FOLDER
+
+    def __call__(self, sound: Sound) -> Float[Tensor, " E"]:
+        """The vector of at most 30 s of the mean of all channels.
+
+        Raises ``UserError`` where there is no network or its vectors have another length than ``channels``.
+        """
+        wave = resample(sound.samples.mean(0), sound.sample_rate, SAMPLE_RATE)[: LONGEST * SAMPLE_RATE]
+        with torch.no_grad():
+            vector = load(self.path)(wave[None])[0]
+        if vector.shape != (self.channels,):
+            raise UserError(f"{self.path} makes vectors of {len(vector)} numbers, this model reads {self.channels}")
+        return vector.float()
+
+    def at(self, folder: Path) -> TrainedSpeaker:
+        """The same with the network of a checkpoint folder, whether it is there or not."""
+        return replace(self, path=str(folder / FOLDER))
+
+
+@lru_cache(maxsize=2)
+def load(path: str) -> Network:
+    """The network of a folder; ``UserError`` that says what is missing."""
+    folder = Path(path)
+    if (folder / SCRIPT).is_file():
+        return torch.jit.load(folder / SCRIPT, map_location="cpu").eval()
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"no speaker encoder in {path}, so no voice can be followed: put {SCRIPT} there (ReDimNet as TorchScript) "
+            "or a model of transformers with an x-vector head, or leave the voice out"
+        )
+    from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
+
+    network, found = AutoModelForAudioXVector.from_pretrained(path, use_safetensors=True, output_loading_info=True)
+    check_whole(path, found)
+    network.eval().requires_grad_(False)
+    extractor = AutoFeatureExtractor.from_pretrained(path)
+
+    def hear(wave: Float[Tensor, "1 N"]) -> Float[Tensor, "1 E"]:
+        read = extractor([wave[0].numpy()], sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        return network(**read).embeddings
+
+    return hear

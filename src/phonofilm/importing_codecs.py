@@ -1,0 +1,45 @@
+"""Codecs cut out of larger published checkpoints, as folders that ``phonofilm import --codecs`` takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import safe_open
+
+from phonofilm.codecs.folders import load_strictly
+from phonofilm.codecs.mel_codec import MelCodec
+from phonofilm.errors import UserError
+from phonofilm.importing import appearing, files
+from phonofilm.stored import entries
+
+QWEN = "token2wav.code2wav_bigvgan_model."
+"""Before the names of the vocoder's tensors in Qwen2.5-Omni."""
+
+
+def import_qwen(source: Path, folder: Path) -> int:
+    """Write the vocoder of a folder with Qwen2.5-Omni as a codec folder; how many tensors that was.
+
+    Raises ``UserError`` that names the tensor which is missing, surplus, misshapen, truncated or not finite; nothing is
+    left then.
+    """
+    path = source / "config.json"
+    try:
+        config = json.loads(path.read_text())["token2wav_config"]["bigvgan_config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} does not describe Qwen2.5-Omni with its vocoder ({error!r})") from error
+    found = {name: entry for file in files(source) for name, entry in entries(file).items() if name.startswith(QWEN)}
+    tensors = {}
+    for name, entry in found.items():
+        with safe_open(entry.path, framework="pt") as file:
+            tensors[name.removeprefix(QWEN)] = file.get_tensor(name)
+    codec = MelCodec.build(config)
+    load_strictly(codec.vocoder, tensors, where=str(source))
+    with appearing(folder) as unfinished:
+        codec.save(unfinished)
+    return len(tensors)
+
+
+CUT: dict[str, Callable[[Path, Path], int]] = {"qwen_mel": import_qwen}
+"""By the name of the preset (``recipes/published.py``)."""
