@@ -15,7 +15,8 @@ from phonofilm.codecs.audio import AudioCodec
 from phonofilm.context import VoicedBytes, VoicedFeatures
 from phonofilm.encoders import text
 from phonofilm.encoders.features import NegativeOr
-from phonofilm.encoders.timbre import Blank, Sentinels, Voiceless
+from phonofilm.encoders.speaker import PitchAndCepstrum
+from phonofilm.encoders.timbre import Blank, Sentinels, Timbres, Voiceless
 from phonofilm.errors import UserError
 from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
 from phonofilm.flow import Bell, Indexed
@@ -24,11 +25,11 @@ from phonofilm.layers import Rope
 from phonofilm.losses import FlowLoss
 from phonofilm.recipes import jova, published, wan
 from phonofilm.sampling import Sampling, from_scheduler
-from phonofilm.tasks import I2AV, T2A, T2AV
+from phonofilm.tasks import I2AV, T2A, T2AV, voiced
 from phonofilm.tokens import Geometry
 from phonofilm.types import CLOSED, AVInput, IndexClock, Model, Prompt
 
-RECIPES = ("nava_pocket", "nava_study", "nava_paper", "nava_release")
+RECIPES = ("nava_pocket", "nava_pocket_joint", "nava_study", "nava_study_joint", "nava_paper", "nava_release")
 
 CELLS = 4
 """Latent cells of a token: patches of 2 x 2."""
@@ -46,6 +47,10 @@ NEGATIVE = Swap((("text", "text.negative"), *NO_VOICE.pairs))
 """The negative text has no sentinels, so it has no voices."""
 BLANK = Swap((("text", "text.blank"), *NO_VOICE.pairs))
 NULL_VOICE = Swap((("voice", "voice.null"),))
+PUPPET = PitchAndCepstrum()
+"""The pocket size's speaker encoder."""
+STAGES = {"speaker": 0.65, "dialogue": 0.2, "ball": 0.15}
+"""The shipped model's mix with two speakers in a fifth of the clips [inferred]."""
 
 
 def renames(num_align: int, num_fuse: int) -> wan.Rules:
@@ -97,15 +102,16 @@ def model(*, width: int, heads: int, inner: int, num_align: int, num_fuse: int) 
         text=VoicedBytes(
             fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width, sentinel=text.SENTINEL
         ),
-        voice=AddedVoice(channels=SPEAKER),
+        voice=AddedVoice(channels=PUPPET.channels),
         num_align=num_align,
         num_fuse=num_fuse,
     )
 
 
 def nava_pocket() -> Experiment:
-    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 15.5 M parameters.
+    """Puppets at 128 x 128 as in ``jova_pocket``: the same budget, codecs and text; 15.5 M parameters.
 
+    Half of the steps bring reference voices, and a fifth of the clips have two speakers [inferred].
     Sound weighs as much as video, since the paper's 0.2 suits Wan's latents. Noise levels are drawn as in
     ``jova_pocket``: the even table of the paper visits low ones so often that a port which divides by them gets noise.
     """
@@ -115,12 +121,19 @@ def nava_pocket() -> Experiment:
         name="nava_pocket",
         model=model(width=320, heads=5, inner=160, num_align=2, num_fuse=4),
         encoders=pocket.encoders | {"speech": text.ByteEncoder(text.voiced_speech, text.PRINTABLE | {text.MARK})},
-        voices={"voice": Voiceless(SPEAKER)},
-        tasks=((T2AV, 0.75), (I2AV, 0.25)),
+        voices={"voice": Timbres(PUPPET.channels), "voice.null": Voiceless(PUPPET.channels)},
+        hear=PUPPET,
+        stages=STAGES,
+        tasks=((T2AV, 0.375), (voiced(T2AV), 0.375), (I2AV, 0.125), (voiced(I2AV), 0.125)),
         losses=(FlowLoss(levels=Bell(Indexed(shift=3.0))),),
         regions=(),
+        dropout=(*pocket.dropout, Dropout(edit=NULL_VOICE, share=0.2)),
         link_dropout=(APART,),
-        guidance=(Away(edit=jova.NEGATIVE, video=1.5, audio=1.5), Away(edit=unlinked, video=1.5, audio=1.0)),
+        guidance=(
+            Away(edit=jova.NEGATIVE, video=1.5, audio=1.5),
+            Away(edit=unlinked, video=1.5, audio=1.0),
+            Away(edit=NULL_VOICE, video=0.0, audio=1.5),
+        ),
         sampling=Sampling(steps=16, shift=3.0, passes=together),
     )
 
@@ -134,6 +147,23 @@ def nava_study() -> Experiment:
         model=model(width=160, heads=2, inner=160, num_align=2, num_fuse=4),
         train=replace(pocket.train, steps=jova.jova_study().train.steps),
     )
+
+
+def joint(experiment: Experiment) -> Experiment:
+    """The same on the clips and tasks of the other systems: no reference voices, no two speakers."""
+    return replace(
+        experiment, name=f"{experiment.name}_joint", hear=None, stages={}, tasks=((T2AV, 0.75), (I2AV, 0.25))
+    )
+
+
+def nava_pocket_joint() -> Experiment:
+    """``nava_pocket`` without voices, on caches that hold none: for comparisons with the other systems."""
+    return joint(nava_pocket())
+
+
+def nava_study_joint() -> Experiment:
+    """``nava_study`` without voices, on caches that hold none: for comparisons with the other systems."""
+    return joint(nava_study())
 
 
 def caption(prompt: Prompt) -> str:
@@ -191,7 +221,7 @@ def nava_paper() -> Experiment:
             "text.blank": Blank(4096),
         },
         voices={
-            "voice": Voiceless(SPEAKER),
+            "voice": Timbres(SPEAKER),
             "voice.null": Voiceless(SPEAKER),
             "voice.none": Voiceless(SPEAKER, placed=False),
         },
