@@ -1,4 +1,4 @@
-"""Prompts with a reference voice for each speaker, after the clips of a corpus: what tests whether voices are followed."""
+"""Prompts after the clips of a corpus, with a reference voice for each speaker."""
 
 from __future__ import annotations
 
