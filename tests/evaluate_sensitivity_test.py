@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("espeakng_loader")
 pytest.importorskip("scipy")
 
-from phonofilm.evaluate import controls, emotion, factors, identity, keys, picture, turns  # noqa: E402
+from phonofilm.evaluate import controls, emotion, factors, identity, keys, picture, turns, voices  # noqa: E402
 from phonofilm.evaluate.entries import Entry, truth_of  # noqa: E402
 from phonofilm.evaluate.probe import Unmeasured  # noqa: E402
 from phonofilm.puppets.corpus import truth  # noqa: E402
@@ -132,6 +132,23 @@ def test_voices_of_another_pair_are_wrong():
     others = tuple(high.get(voice, "ada") for voice in entry.truth.voices)
     wrong = replace(entry, truth=replace(entry.truth, voices=others))
     assert read(turns.TURNS, wrong, clip)["exact.turn_voices"] == 0
+
+
+def test_whose_voice_of_ten():
+    entry, clip = puppet("speaker")
+    assert read(voices.VOICE_OF_TEN, entry, clip) == {"exact.voice_of_ten": 1.0}
+    other = "ada" if entry.truth.voices[0] != "ada" else "ben"
+    wrong = replace(entry, truth=replace(entry.truth, voices=(other,)))
+    assert read(voices.VOICE_OF_TEN, wrong, clip) == {"exact.voice_of_ten": 0.0}
+    with pytest.raises(Unmeasured, match="voiced"):
+        voices.VOICE_OF_TEN.read(entry, replace(clip, audio=torch.zeros_like(clip.audio) + 0.1))
+
+
+def test_two_voices_of_ten_and_the_same_in_the_other_order():
+    entry, clip = puppet("dialogue")
+    assert read(voices.TURN_VOICES, entry, clip) == {"exact.turn_voice_of_ten": 1.0}
+    swapped = replace(entry, truth=replace(entry.truth, voices=entry.truth.voices[::-1]))
+    assert read(voices.TURN_VOICES, swapped, clip) == {"exact.turn_voice_of_ten": 0.0}
 
 
 # Emotion

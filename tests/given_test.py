@@ -6,6 +6,7 @@ import pytest
 import torch
 from models import PLACE, Loudness
 
+from phonofilm.encoders.timbre import Timbres
 from phonofilm.errors import UserError
 from phonofilm.generate import load
 from phonofilm.given import faded, fit, gaps, scaled, shown, signed
@@ -201,8 +202,8 @@ def test_batches_of_given_parts_agree_with_single_clips(film):
 
 
 @dataclass(frozen=True)
-class Listening(Loudness):
-    """The encoder, noting which speakers it hears."""
+class Listening(Timbres):
+    """The encoder, noting which speakers it reads."""
 
     calls: list = field(default_factory=list)
 
@@ -212,9 +213,9 @@ class Listening(Loudness):
 
 
 def test_voices_reach_the_encoder_by_name(film):
-    encoder = Listening()
+    encoder = Listening(1)
     tasks = ((voiced(placed(T2AV, PLACE)), 1.0), (placed(T2AV, PLACE), 1.0))
-    experiment = replace(film.checkpoint.experiment, voices={"voice": encoder}, tasks=tasks)
+    experiment = replace(film.checkpoint.experiment, voices={"voice": encoder}, hear=Loudness(), tasks=tasks)
     other = replace(film, checkpoint=replace(film.checkpoint, experiment=experiment))
     voice = sound(noise())
     two = Prompt(speech=(("left", "set white"), ("right", "bin blue")))

@@ -10,10 +10,9 @@ from phonofilm.context import PooledText
 from phonofilm.encoders import text
 from phonofilm.experiment import find_recipe
 from phonofilm.layers import Rope
-from phonofilm.recipes import pocket_codecs
+from phonofilm.recipes import nava, pocket_codecs
 from phonofilm.tasks import NAMED, Beside, Reference, placed, voiced
 from phonofilm.tokens import Geometry
-from phonofilm.types import Tokens
 from phonofilm.weights import Training, save_checkpoint
 
 TRAINING = Training(
@@ -43,15 +42,13 @@ def small_audio():
 
 @dataclass(frozen=True)
 class Loudness:
-    """A speaker encoder in miniature: the level of each speaker's voice, zero without one."""
+    """A speaker encoder in miniature: the power of a voice."""
 
-    def __call__(self, prompts, voices):
-        count = max(1, *(len(prompt.speech) for prompt in prompts))
-        x = torch.zeros(len(prompts), count, 1)
-        for row, (prompt, heard) in enumerate(zip(prompts, voices, strict=True)):
-            for place, (who, _) in enumerate(prompt.speech):
-                x[row, place] = dict(heard)[who].samples.square().mean() if who in dict(heard) else 0.0
-        return Tokens(x=x, mask=torch.ones(len(prompts), count, dtype=torch.bool))
+    name: str = "loudness"
+    channels: int = 1
+
+    def __call__(self, sound):
+        return sound.samples.square().mean().reshape(1)
 
 
 def every_task():
@@ -74,6 +71,21 @@ def every_task():
         video_codec=small_video,
         audio_codec=small_audio,
         tasks=tuple((placed(kind, PLACE), 1.0) for kind in kinds),
+        sampling=replace(study.sampling, steps=2),
+        geometry=GEOMETRY,
+    )
+
+
+def speaking():
+    """A NAVA of two layers that reads reference voices, "trained" for what ``nava_study`` is."""
+    study = find_recipe("nava_study")
+    network = nava.model(width=32, heads=2, inner=16, num_align=1, num_fuse=1)
+    return replace(
+        study,
+        name="models:speaking",
+        model=replace(network, video=replace(network.video, channels=4 * 4)),
+        video_codec=small_video,
+        audio_codec=small_audio,
         sampling=replace(study.sampling, steps=2),
         geometry=GEOMETRY,
     )

@@ -26,7 +26,7 @@ from phonofilm.recipes.nava import (
 from phonofilm.sampling import sigmas
 from phonofilm.tasks import T2AV, Pair, compose
 from phonofilm.tokens import positions
-from phonofilm.types import CLOSED, AVOutput, Batch, Grid, Layout, Links, Prompt, Sound, Tokens
+from phonofilm.types import CLOSED, AVOutput, Batch, Grid, Layout, Links, Prompt, Tokens
 
 LAYOUT = Layout(Grid(3, 2, 2, 1 / 24, 4 / 24), Grid(9, 1, 1, 0.04, 0.04))
 
@@ -227,8 +227,7 @@ def test_voices_go_to_the_lines_of_their_speakers():
     said = (("anna", "one"), ("ben", "two"), ("anna", "three"))
     prompts = [Prompt(scene="a room", sound="rain", speech=said), Prompt(speech=(("", "four"),))]
     assert caption(prompts[0]).count("<S><extra_id_2>") == 3
-    heard = Sound(torch.full((1, 4), 0.5), 16000)
-    tokens = Timbres(lambda sound: sound.samples.mean().expand(3), 3)(prompts, [(("anna", heard),), ()])
+    tokens = Timbres(3)(prompts, [(("anna", torch.full((3,), 0.5)),), ()])
     assert tokens.x[0, :, 0].tolist() == [0.5, 0.0, 0.5]
     assert tokens.mask.tolist() == [[True] * 3, [True, False, False]]
     assert not Voiceless(3, placed=False)(prompts, [(), ()]).mask.any()

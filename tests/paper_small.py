@@ -17,7 +17,6 @@ from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
 from phonofilm.codecs.mel_codec import MelCodec
 from phonofilm.codecs.video import VideoCodec
 from phonofilm.context import CharacterText, EmbeddedText, TowerText
-from phonofilm.encoders.timbre import Timbres
 from phonofilm.encoders.trained_speaker import TrainedSpeaker
 from phonofilm.layers import Reader, Rope
 from phonofilm.recipes.ccl import ccl_paper
@@ -112,9 +111,9 @@ def ovi():
 def nava():
     model = network(OverwritingVoice)
     model = replace(model, audio=replace(model.audio, channels=16))
-    voices = nava_release().voices | {"voice": Timbres(TrainedSpeaker(SPEAKER), SPEAKER)}
-    voices |= {name: replace(voices[name], channels=SPEAKER) for name in ("voice.null", "voice.none")}
-    return replace(small(nava_release(), model, wan22, ltx2), name="paper_small:nava", voices=voices)
+    voices = {name: replace(voice, channels=SPEAKER) for name, voice in nava_release().voices.items()}
+    experiment = replace(nava_release(), voices=voices, hear=TrainedSpeaker(SPEAKER))
+    return replace(small(experiment, model, wan22, ltx2), name="paper_small:nava")
 
 
 def uniavgen():

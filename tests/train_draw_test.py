@@ -164,10 +164,10 @@ def test_spans_are_drawn_by_step_and_known_tokens_follow_them():
     assert input.video.beside.any()
 
 
-def test_voices_are_not_trained_without_data():
+def test_reference_tokens_are_not_trained_without_sounds():
     experiment = tiny()
     with_voice = (voiced(experiment.tasks[0][0], Reference()), 0.5)
-    with pytest.raises(UserError, match=r"t2av\+voice, and samples hold no reference voices yet"):
+    with pytest.raises(UserError, match=r"t2av\+voice, and samples hold no sound of a reference voice"):
         draw.plan(replace(experiment, tasks=(*experiment.tasks, with_voice)), {9: 40}, 3, 0)
     listed = replace(experiment, tasks=(*experiment.tasks, (with_voice[0], 0.0)))
     assert {draw.plan(listed, {9: 40}, 3, step).task.name for step in range(30)} == {"t2av", "i2av"}

@@ -25,6 +25,7 @@ class Noise:
     size: int = 12
     codes: Codes = CODES
     geometry: Geometry = GEOMETRY
+    speaker: str = ""
     spoil: int | None = -1
     """Index of a clip of no numbers; None for all of them."""
 
@@ -45,6 +46,7 @@ class Noise:
             regions={"mouth": (torch.rand(1, frames, 2, 4, generator=g) > 0.8).float()},
             prompt=Prompt(scene=f"scene {index}", speech=(("", "say " * (index % 3)),)),
             seed=index,
+            voices=(("", torch.randn(1, generator=g)),) if self.speaker else (),
         )
 
     def refreshed(self):

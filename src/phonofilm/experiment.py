@@ -15,7 +15,7 @@ from phonofilm import recipes
 from phonofilm.backbone import Backbone, StreamConfig
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.encoders.text import Encoder, FromFolder
-from phonofilm.encoders.voice import VoiceEncoder, Voices
+from phonofilm.encoders.voice import Heard, SpeakerEncoder, VoiceEncoder, Voices
 from phonofilm.errors import UserError, unknown
 from phonofilm.flow import Density
 from phonofilm.guidance import Away, Finish, Swap
@@ -131,6 +131,10 @@ class Experiment:
     """One per condition, and spares ("scene.negative") that only guidance and dropout read."""
     voices: dict[str, VoiceEncoder] = field(default_factory=dict)
     """Conditions that reference voices are read for (speaker vectors), with their spares."""
+    hear: SpeakerEncoder | None = None
+    """Turns a reference voice into the vector that ``voices`` read and training data hold; None: no voices."""
+    stages: dict[str, float] = field(default_factory=dict)
+    """Stages of the puppets that ``prepare`` makes, with their shares; empty for those of the shipped model."""
     tasks: tuple[tuple[Kind, float], ...]
     """What it is trained for, with shares in training; generation takes the first one that fits a request."""
     data: Callable[[Dataset], Dataset] = as_it_is
@@ -165,9 +169,9 @@ class Experiment:
             raise ValueError(f"recipe {self.name!r} lists what its network cannot do: {'; '.join(problems)}")
 
     def encode(
-        self, prompts: Sequence[Prompt], device: str | torch.device = "cpu", *, voices: Sequence[Voices] | None = None
+        self, prompts: Sequence[Prompt], device: str | torch.device = "cpu", *, voices: Sequence[Heard] | None = None
     ) -> dict[str, Tokens]:
-        """Every condition and spare of a batch of prompts; ``voices`` are their reference voices, None for none."""
+        """Every condition and spare of a batch of prompts; ``voices`` are their speaker vectors, None for none."""
         made = {name: encoder(prompts) for name, encoder in self.encoders.items()}
         heard = [()] * len(prompts) if voices is None else voices
         made |= {name: encoder(prompts, heard) for name, encoder in self.voices.items()}
@@ -176,8 +180,12 @@ class Experiment:
     def at(self, folder: Path) -> Experiment:
         """The same with the text and speaker encoders of a checkpoint folder, where it has some."""
         encoders = {name: e.at(folder) if isinstance(e, FromFolder) else e for name, e in self.encoders.items()}
-        voices = {name: e.at(folder) if isinstance(e, FromFolder) else e for name, e in self.voices.items()}
-        return replace(self, encoders=encoders, voices=voices)
+        hear = self.hear.at(folder) if isinstance(self.hear, FromFolder) else self.hear
+        return replace(self, encoders=encoders, hear=hear)
+
+    def heard(self, voices: Voices) -> Heard:
+        """The speaker vectors of reference voices; none where nothing reads them."""
+        return () if self.hear is None else tuple((who, self.hear(sound)) for who, sound in voices)
 
     def layout(self, geometry: Geometry, video: VideoCodec, audio: AudioCodec) -> Layout:
         """Where the tokens of a clip stand."""
@@ -207,15 +215,15 @@ def _brings(needs: frozenset[str], absent: frozenset[str]) -> str:
 def _problems(experiment: Experiment) -> list[str]:
     """Which of its tasks a recipe cannot do, and why."""
     stream, found = experiment.model.video, []
+    if experiment.hear is not None and not experiment.voices:
+        found.append("it has a speaker encoder and no condition in voices that reads it")
     for kind, _ in experiment.tasks:
         task = kind.at(Span(0.0, 0.0))
         width = task.place.width(stream.channels)
         if width != stream.beside:
             found.append(f"{kind.name} lays {width} channels beside a video token, the network takes {stream.beside}")
-        if "voice" in task.needs and task.reference is None and not experiment.voices:
-            found.append(
-                f"{kind.name} needs a voice, which neither reference tokens nor an encoder in voices would read"
-            )
+        if "voice" in task.needs and task.reference is None and experiment.hear is None:
+            found.append(f"{kind.name} needs a voice, which neither reference tokens nor a speaker encoder would read")
         if "audio" in task.absent and task.reference is not None:
             found.append(f"{kind.name} has reference tokens of a voice but no sound")
     return found

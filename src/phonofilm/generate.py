@@ -127,7 +127,8 @@ class Film:
         given.check_kept(request, geometry, self.kept(request))
         given.check_reference(request, task)
         # Refuses characters that it cannot take.
-        self.checkpoint.experiment.encode([request.prompt], voices=[voices_of(request)])
+        experiment = self.checkpoint.experiment
+        experiment.encode([request.prompt], voices=[experiment.heard(voices_of(request))])
         words = any((request.prompt.scene, request.prompt.sound, request.prompt.speech))
         if not words and not brought(request) & {"video", "audio", "clip"}:
             raise UserError('nothing to make: the prompt is empty; say what to show, "a woman with red hair"')
@@ -200,7 +201,7 @@ def generate(film: Film, requests: Sequence[Request], progress: Progress) -> lis
     fitted = [given.fit(request, geometry, checkpoint.audio_codec.sample_rate) for request in requests]
     clean = place_given(film, requests, fitted, layout, noise)
     one = torch.ones(len(requests), device=film.device)
-    voices = [voices_of(request) for request in requests]
+    voices = [experiment.heard(voices_of(request)) for request in requests]
     cond = experiment.encode([r.prompt for r in requests], film.device, voices=voices)
     input = compose(task, layout, clean, noise, Pair(one, one), cond)
     passes = experiment.sampling.passes

@@ -30,13 +30,19 @@ class Swap:
     pairs: tuple[tuple[str, str], ...]
 
     def __call__(self, input: AVInput) -> AVInput:
-        """The input with each first name holding what the second holds."""
+        """The input with each first name holding what the second holds; the input itself where it does already."""
+        if all(_equal(input.cond[name], input.cond[spare]) for name, spare in self.pairs):
+            return input
         return replace(input, cond=input.cond | {name: input.cond[spare] for name, spare in self.pairs})
 
     def rows(self, input: AVInput, rows: Bool[Tensor, " B"]) -> AVInput:
         """The swap for some samples of a batch alone: condition dropout."""
         changed = {name: _mix(input.cond[name], input.cond[spare], rows) for name, spare in self.pairs}
         return replace(input, cond=input.cond | changed)
+
+
+def _equal(one: Tokens, other: Tokens) -> bool:
+    return torch.equal(one.mask, other.mask) and torch.equal(one.x, other.x)
 
 
 def _mix(kept: Tokens, spare: Tokens, rows: Bool[Tensor, " B"]) -> Tokens:
@@ -107,10 +113,11 @@ def guided(model: Model, *terms: Away, finish: Finish | None = None, passes: Pas
     passes = passes or one_by_one
 
     def call(input: AVInput) -> AVOutput:
-        active = [term for term in terms if term.applies(level(input))]
-        plain, *edited = passes(model, [input, *(term.edit(input) for term in active)])
+        edits = [(term, term.edit(input)) for term in terms if term.applies(level(input))]
+        active = [(term, edit) for term, edit in edits if edit is not input]
+        plain, *edited = passes(model, [input, *(edit for _, edit in active)])
         video, audio = plain.video, plain.audio
-        for term, away in zip(active, edited):
+        for (term, _), away in zip(active, edited):
             video = video + term.video * (plain.video - away.video)
             audio = audio + term.audio * (plain.audio - away.audio)
         moved = AVOutput(video=video, audio=audio, aux=plain.aux)

@@ -1,4 +1,4 @@
-"""``phonofilm puppets make`` and ``puppets show``: the synthetic corpus on disk."""
+"""``phonofilm puppets make``, ``show`` and ``prompts``: the synthetic corpus on disk."""
 
 from __future__ import annotations
 
@@ -92,11 +92,33 @@ class Sheet:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """Write a prompt for each spoken clip of a corpus, with a recording of each speaker's voice.
+
+    phonofilm puppets prompts data/two writes data/two/prompts.jsonl for `phonofilm generate --prompts`; the clips then
+    are scored by `phonofilm evaluate clips --truth data/two/truth.parquet`.
+    """
+
+    folder: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FOLDER")]]
+    """A folder that `phonofilm puppets make` filled."""
+
+    def run(self) -> None:
+        """Write prompts and voices."""
+        with needs("puppets"):
+            from phonofilm.puppets.prompts import PROMPTS, write_prompts
+
+        made = write_prompts(self.folder)
+        print(f"{self.folder / PROMPTS}: {made} prompts with voices")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Puppets:
-    """Make or show the synthetic corpus of talking puppets."""
+    """Make or show the synthetic corpus of talking puppets, or prompts with voices after it."""
 
     command: Annotated[
-        Annotated[Make, tyro.conf.subcommand("make")] | Annotated[Sheet, tyro.conf.subcommand("show")],
+        Annotated[Make, tyro.conf.subcommand("make")]
+        | Annotated[Sheet, tyro.conf.subcommand("show")]
+        | Annotated[Prompts, tyro.conf.subcommand("prompts")],
         tyro.conf.arg(name=""),
     ]
 

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save
+from torch import Tensor
 
-from phonofilm.data.samples import Codes, Dataset, Sample, prompt_from_json, prompt_to_json
+from phonofilm.data.samples import Codes, Dataset, Sample, prompt_from_json, prompt_to_json, speakers_of
 from phonofilm.errors import UserError
 from phonofilm.tokens import Geometry
 
@@ -44,10 +46,13 @@ class Meta:
     regions: tuple[str, ...]
     source: dict[str, Any]
     """Where the clips came from: split, seed, stages."""
+    speaker: str = ""
+    """Name of the encoder of the speaker vectors; "" where clips have none."""
 
     def to_json(self) -> dict:
-        """Plain values."""
-        return {"format": FORMAT} | json.loads(json.dumps(asdict(self)))
+        """Plain values; without voices those of a cache that was made before there were any."""
+        content = {"format": FORMAT} | json.loads(json.dumps(asdict(self)))
+        return content if self.speaker else {name: part for name, part in content.items() if name != "speaker"}
 
     @classmethod
     def read(cls, folder: Path) -> Meta:
@@ -67,6 +72,7 @@ class Meta:
             recipe=content["recipe"],
             regions=tuple(content["regions"]),
             source=content["source"],
+            speaker=content.get("speaker", ""),
         )
 
     def write(self, folder: Path) -> None:
@@ -78,11 +84,11 @@ class Meta:
         mine, there = self.to_json(), Meta.read(folder).to_json()
         for content in (mine, there):
             del content["geometry"]["num_frames"], content["recipe"]
-        differing = [name for name in mine if mine[name] != there[name]]
+        differing = [name for name in mine | there if mine.get(name) != there.get(name)]
         if differing:
             raise UserError(
                 f"{folder} holds clips with another {', '.join(differing)} "
-                f"({there[differing[0]]}, now {mine[differing[0]]}): choose another folder"
+                f"({there.get(differing[0], 'none')}, now {mine.get(differing[0], 'none')}): choose another folder"
             )
 
 
@@ -111,11 +117,26 @@ def pack(samples: Sequence[Sample]) -> tuple[dict[str, torch.Tensor], list[dict]
     }
     for name in samples[0].regions:
         tensors[f"region.{name}"] = torch.stack([sample.regions[name] for sample in samples]).half()
+    if any(sample.voices for sample in samples):
+        tensors["voice"] = _vectors(samples).half()
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{name} of clips {samples[0].seed} ... has values that half precision cannot hold")
     lines = [prompt_to_json(sample.prompt) | {"seed": sample.seed, "stage": sample.stage} for sample in samples]
     return {name: tensor.contiguous() for name, tensor in tensors.items()}, lines
+
+
+def _vectors(samples: Sequence[Sample]) -> Float[Tensor, "n speakers E"]:
+    """The speaker vectors of some clips, in the order in which their prompts name the speakers; zeros for none."""
+    known = [dict(sample.voices) for sample in samples]
+    channels = next(len(vector) for some in known for vector in some.values())
+    speakers = [speakers_of(sample.prompt) for sample in samples]
+    vectors = torch.zeros(len(samples), max(map(len, speakers)), channels)
+    for row, (some, names) in enumerate(zip(known, speakers)):
+        for place, name in enumerate(names):
+            if name in some:
+                vectors[row, place] = some[name]
+    return vectors
 
 
 def write_shard(source: Dataset, folder: Path, num_frames: int, number: int) -> int:
@@ -195,6 +216,11 @@ class Cache:
         return self.meta.geometry
 
     @property
+    def speaker(self) -> str:
+        """Name of the speaker encoder behind the clips' voices; "" where they have none."""
+        return self.meta.speaker
+
+    @property
     def buckets(self) -> dict[int, int]:
         """Length in pixel frames to number of clips."""
         return {frames: sum(count for _, count in some) for frames, some in self.shards.items()}
@@ -228,13 +254,16 @@ class Cache:
     def _sample(self, path: Path, row: int) -> Sample:
         tensors, lines = _opened(path)
         values = {name: tensors.get_slice(name)[row].float() for name in tensors.keys()}  # noqa: SIM118
+        prompt = prompt_from_json(lines[row])
+        vectors = zip(speakers_of(prompt), values.get("voice", ()))
         return Sample(
             video=values["video"],
             audio=values["audio"],
             regions={name.removeprefix("region."): v for name, v in values.items() if name.startswith("region.")},
-            prompt=prompt_from_json(lines[row]),
+            prompt=prompt,
             seed=lines[row]["seed"],
             stage=lines[row]["stage"],
+            voices=tuple((who, vector) for who, vector in vectors if vector.any()),
         )
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +28,8 @@ class Wanted:
     clips: int
     seed: int = 0
     split: str = "train"
-    stages: Mapping[str, float] = field(default_factory=lambda: dict(MIX))
+    stages: Mapping[str, float] | None = None
+    """Stages of the puppets and their shares; the recipe's if not given."""
     num_frames: int | None = None
     """Length of the clips in pixel frames; the recipe's if not given."""
     part: tuple[int, int] = (0, 1)
@@ -47,8 +48,9 @@ def puppets(experiment: Experiment, codecs: str | Path, wanted: Wanted) -> Puppe
         clips=wanted.clips,
         seed=wanted.seed,
         split=wanted.split,
-        stages=dict(wanted.stages),
+        stages=dict(wanted.stages or experiment.stages or MIX),
         regions=experiment.regions,
+        hear=experiment.hear,
     )
 
 
@@ -68,7 +70,8 @@ def prepare(
         codec=codec_hash(codecs),
         recipe=experiment.name,
         regions=source.regions,
-        source={"split": wanted.split, "seed": wanted.seed, "stages": dict(wanted.stages)},
+        source={"split": wanted.split, "seed": wanted.seed, "stages": dict(source.stages)},
+        speaker=source.speaker,
     )
     meta.write(out)
     missing = missing_shards(out, num_frames, wanted.clips, wanted.part)

@@ -11,11 +11,15 @@ from torch import Tensor
 
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.data.samples import Codes, Sample
+from phonofilm.encoders.voice import Heard, SpeakerEncoder
 from phonofilm.errors import UserError
 from phonofilm.puppets.performance import perform
+from phonofilm.puppets.references import references
 from phonofilm.puppets.script import MIX, Script, write_script
 from phonofilm.puppets.stage import Drawing, draw
+from phonofilm.puppets.voice import SAMPLE_RATE
 from phonofilm.tokens import Geometry, latent_region
+from phonofilm.types import Sound
 
 REGIONS = ("mouth", "face")
 
@@ -33,6 +37,8 @@ class Puppets:
     split: str = "train"
     stages: Mapping[str, float] = field(default_factory=lambda: dict(MIX))
     regions: tuple[str, ...] = ()
+    hear: SpeakerEncoder | None = None
+    """What turns another sentence of each speaker into a vector; None for clips without voices."""
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.regions) - set(REGIONS))
@@ -54,6 +60,11 @@ class Puppets:
     def buckets(self) -> dict[int, int]:
         """One bucket, of the geometry's length."""
         return {self.geometry.num_frames: self.clips}
+
+    @property
+    def speaker(self) -> str:
+        """Name of the speaker encoder behind the clips' voices; "" where they have none."""
+        return "" if self.hear is None else self.hear.name
 
     def read(self, num_frames: int, indices: Sequence[int]) -> list[Sample]:
         """Write, speak, draw and encode; about a third of a second a clip on one core at pocket size."""
@@ -89,8 +100,22 @@ class Puppets:
 
     def _sample(self, script: Script, video: Tensor, audio: Tensor, regions: dict[str, Tensor]) -> Sample:
         return Sample(
-            video=video, audio=audio, regions=regions, prompt=script.prompt, seed=script.seed, stage=script.stage
+            video=video,
+            audio=audio,
+            regions=regions,
+            prompt=script.prompt,
+            seed=script.seed,
+            stage=script.stage,
+            voices=self._voices(script),
         )
+
+    def _voices(self, script: Script) -> Heard:
+        if self.hear is None:
+            return ()
+        voices = {who: line.voice for line, (who, _) in zip(script.lines, script.prompt.speech, strict=True)}
+        said = [line.words for line in script.lines]
+        waves = references(voices, said, seed=script.seed, split=self.split)
+        return tuple((who, self.hear(Sound(wave, SAMPLE_RATE))) for who, wave in waves.items())
 
 
 def box_region(boxes: Float[Tensor, "B T 4"], size: int) -> Float[Tensor, "B T H W"]:

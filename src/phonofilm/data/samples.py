@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
+from phonofilm.encoders.voice import Heard
 from phonofilm.tokens import Geometry, Patch, layout_of
 from phonofilm.types import CENTRE, Clock, Layout, Prompt
 
@@ -54,6 +55,8 @@ class Sample:
     seed: int
     """Of the script, or the number of the clip in a corpus of real footage."""
     stage: str = ""
+    voices: Heard = ()
+    """What another sentence of each speaker sounds like, as a speaker vector."""
 
 
 @runtime_checkable
@@ -75,6 +78,11 @@ class Dataset(Protocol):
         """Length in pixel frames to number of clips."""
         ...
 
+    @property
+    def speaker(self) -> str:
+        """Name of the speaker encoder behind the samples' voices; "" where they have none."""
+        ...
+
     def read(self, num_frames: int, indices: Sequence[int]) -> list[Sample]:
         """Clips of one bucket by their numbers."""
         ...
@@ -93,3 +101,8 @@ def prompt_from_json(content: Mapping) -> Prompt:
     """The inverse of ``prompt_to_json``."""
     speech = tuple((speaker, words) for speaker, words in content["speech"])
     return Prompt(scene=content["scene"], sound=content["sound"], speech=speech, negative=content["negative"])
+
+
+def speakers_of(prompt: Prompt) -> tuple[str, ...]:
+    """Who says something in a prompt, each once, in the order of their first lines."""
+    return tuple(dict.fromkeys(who for who, _ in prompt.speech))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from phonofilm.encoders.features import FeatureEncoder, load
-from phonofilm.encoders.text import FromFolder
-from phonofilm.encoders.voice import Voices
-from phonofilm.types import Prompt, Sound, Tokens
+from phonofilm.encoders.voice import Heard
+from phonofilm.types import Prompt, Tokens
 
 
 @dataclass(frozen=True)
@@ -27,7 +23,7 @@ class Voiceless:
     channels: int
     placed: bool = True
 
-    def __call__(self, prompts: Sequence[Prompt], voices: Sequence[Voices]) -> Tokens:
+    def __call__(self, prompts: Sequence[Prompt], voices: Sequence[Heard]) -> Tokens:
         """Zeros (B lines E)."""
         lines = max([1, *(len(prompt.speech) for prompt in prompts)])
         mask = torch.tensor([[self.placed and line < len(p.speech) for line in range(lines)] for p in prompts])
@@ -38,19 +34,13 @@ class Voiceless:
 class Timbres:
     """The speaker vector of every line of speech whose speaker has a reference voice; zero vectors for the others."""
 
-    hear: Callable[[Sound], Float[Tensor, " E"]]
-    """The speaker encoder (the release: ReDimNet on at most 30 s at 16 kHz)."""
     channels: int
 
-    def at(self, folder: Path) -> Timbres:
-        """The same with the speaker encoder of a checkpoint folder."""
-        return replace(self, hear=self.hear.at(folder)) if isinstance(self.hear, FromFolder) else self
-
-    def __call__(self, prompts: Sequence[Prompt], voices: Sequence[Voices]) -> Tokens:
+    def __call__(self, prompts: Sequence[Prompt], voices: Sequence[Heard]) -> Tokens:
         """Vectors (B lines E)."""
         tokens = Voiceless(self.channels)(prompts, voices)
         for row, (prompt, known) in enumerate(zip(prompts, voices, strict=True)):
-            vectors = {who: self.hear(sound) for who, sound in known}
+            vectors = dict(known)
             for line, (who, _) in enumerate(prompt.speech):
                 if who in vectors:
                     tokens.x[row, line] = vectors[who]

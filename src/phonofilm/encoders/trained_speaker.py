@@ -37,6 +37,11 @@ class TrainedSpeaker:
     channels: int
     path: str = FOLDER
 
+    @property
+    def name(self) -> str:
+        """Tells its vectors from those of another encoder."""
+        return f"TrainedSpeaker({self.channels})"
+
     def __call__(self, sound: Sound) -> Float[Tensor, " E"]:
         """The vector of at most 30 s of the mean of all channels.
 

@@ -12,6 +12,7 @@ from phonofilm.evaluate import (
     quality,
     reconstruction,
     turns,
+    voices,
     wording,
 )
 from phonofilm.evaluate.paper import probes
@@ -25,6 +26,8 @@ PROBES: tuple[Probe, ...] = (
     turns.TURNS,
     puppet_lips.LOOK,
     puppet_lips.VOICES_HEARD,
+    voices.VOICE_OF_TEN,
+    voices.TURN_VOICES,
     emotion.EMOTION,
     identity.IDENTITY,
     factors.FACTORS,

@@ -208,14 +208,15 @@ def _fits(draw: Callable[[], tuple[Saying, ...]], frame: _Frame, room: float) ->
     )
 
 
-def _emotion(rng: random.Random) -> str:
+def draw_emotion(rng: random.Random) -> str:
+    """Neutral in half of the cases, else any other."""
     return rng.choice(EMOTIONS[1:]) if rng.random() < 0.5 else EMOTIONS[0]
 
 
 def _speaker(frame: _Frame) -> Script:
     rng = frame.rng
     grammar = grammars.GRID if rng.random() < GRID_SHARE else grammars.TALK
-    voice, emotion = rng.choice(list(VOICES.values())), _emotion(rng)
+    voice, emotion = rng.choice(list(VOICES.values())), draw_emotion(rng)
     start = LEAD + rng.uniform(-0.02, 0.02)
     room = frame.seconds - start - TAIL + rng.uniform(-0.02, 0.02)
     ((saying, rate),) = _fits(lambda: (Saying(grammars.sentence(grammar, rng), voice.name, emotion),), frame, room)
@@ -228,7 +229,7 @@ def _speaker(frame: _Frame) -> Script:
 
 def _dialogue(frame: _Frame) -> Script:
     rng = frame.rng
-    voices, emotion = rng.sample(list(VOICES.values()), 2), _emotion(rng)
+    voices, emotion = rng.sample(list(VOICES.values()), 2), draw_emotion(rng)
     background = rng.choice(looks.BACKGROUNDS)
     room = (frame.seconds - LEAD - TAIL - GAP) / 2
 

@@ -14,6 +14,7 @@ from phonofilm.backbone import ConvTowerConfig, DataTowerConfig, TowerConfig
 from phonofilm.context import VoicedBytes, VoicedFeatures
 from phonofilm.encoders import text
 from phonofilm.encoders.features import NegativeOr
+from phonofilm.encoders.speaker import PitchAndCepstrum
 from phonofilm.encoders.timbre import Blank, Sentinels, Timbres, Voiceless
 from phonofilm.encoders.trained_speaker import TrainedSpeaker
 from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
@@ -27,7 +28,7 @@ from phonofilm.tasks import I2AV, T2A, T2AV, Kind, voiced
 from phonofilm.tokens import Geometry
 from phonofilm.types import CLOSED, AVInput, IndexClock, Model, Prompt
 
-RECIPES = ("nava_pocket", "nava_study", "nava_paper", "nava_release")
+RECIPES = ("nava_pocket", "nava_pocket_joint", "nava_study", "nava_study_joint", "nava_paper", "nava_release")
 
 CELLS = 4
 """Latent cells of a token: patches of 2 x 2."""
@@ -45,6 +46,10 @@ NEGATIVE = Swap((("text", "text.negative"), *NO_VOICE.pairs))
 """The negative text has no sentinels, so it has no voices."""
 BLANK = Swap((("text", "text.blank"), *NO_VOICE.pairs))
 NULL_VOICE = Swap((("voice", "voice.null"),))
+PUPPET = PitchAndCepstrum()
+"""The pocket size's speaker encoder."""
+STAGES = {"speaker": 0.65, "dialogue": 0.2, "ball": 0.15}
+"""The shipped model's mix with two speakers in a fifth of the clips [inferred]."""
 
 
 VOICED: tuple[tuple[Kind, float], ...] = tuple((voiced(task), 0.0) for task in (T2A, T2AV, I2AV))
@@ -100,15 +105,16 @@ def model(*, width: int, heads: int, inner: int, num_align: int, num_fuse: int) 
         text=VoicedBytes(
             fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width, sentinel=text.SENTINEL
         ),
-        voice=AddedVoice(channels=SPEAKER),
+        voice=AddedVoice(channels=PUPPET.channels),
         num_align=num_align,
         num_fuse=num_fuse,
     )
 
 
 def nava_pocket() -> Experiment:
-    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 15.5 M parameters.
+    """Puppets at 128 x 128 as in ``jova_pocket``: the same budget, codecs and text; 15.5 M parameters.
 
+    Half of the steps bring reference voices, and a fifth of the clips have two speakers [inferred].
     Sound weighs as much as video, since the paper's 0.2 suits Wan's latents. Noise levels are drawn as in
     ``jova_pocket``: the even table of the paper visits low ones so often that a port which divides by them gets noise.
     """
@@ -118,12 +124,19 @@ def nava_pocket() -> Experiment:
         name="nava_pocket",
         model=model(width=320, heads=5, inner=160, num_align=2, num_fuse=4),
         encoders=pocket.encoders | {"speech": text.ByteEncoder(text.voiced_speech, text.PRINTABLE | {text.MARK})},
-        voices={"voice": Voiceless(SPEAKER)},
-        tasks=((T2AV, 0.75), (I2AV, 0.25)),
+        voices={"voice": Timbres(PUPPET.channels), "voice.null": Voiceless(PUPPET.channels)},
+        hear=PUPPET,
+        stages=STAGES,
+        tasks=((T2AV, 0.375), (voiced(T2AV), 0.375), (I2AV, 0.125), (voiced(I2AV), 0.125)),
         losses=(FlowLoss(levels=Bell(Indexed(shift=3.0))),),
         regions=(),
+        dropout=(*pocket.dropout, Dropout(edit=NULL_VOICE, share=0.2)),
         link_dropout=(APART,),
-        guidance=(Away(edit=jova.NEGATIVE, video=1.5, audio=1.5), Away(edit=unlinked, video=1.5, audio=1.0)),
+        guidance=(
+            Away(edit=jova.NEGATIVE, video=1.5, audio=1.5),
+            Away(edit=unlinked, video=1.5, audio=1.0),
+            Away(edit=NULL_VOICE, video=0.0, audio=1.5),
+        ),
         sampling=Sampling(steps=16, shift=3.0, passes=together),
     )
 
@@ -137,6 +150,23 @@ def nava_study() -> Experiment:
         model=model(width=160, heads=2, inner=160, num_align=2, num_fuse=4),
         train=replace(pocket.train, steps=jova.jova_study().train.steps),
     )
+
+
+def joint(experiment: Experiment) -> Experiment:
+    """The same on the clips and tasks of the other systems: no reference voices, no two speakers."""
+    return replace(
+        experiment, name=f"{experiment.name}_joint", hear=None, stages={}, tasks=((T2AV, 0.75), (I2AV, 0.25))
+    )
+
+
+def nava_pocket_joint() -> Experiment:
+    """``nava_pocket`` without voices, on caches that hold none: for comparisons with the other systems."""
+    return joint(nava_pocket())
+
+
+def nava_study_joint() -> Experiment:
+    """``nava_study`` without voices, on caches that hold none: for comparisons with the other systems."""
+    return joint(nava_study())
 
 
 def caption(prompt: Prompt) -> str:
@@ -186,10 +216,11 @@ def nava_paper() -> Experiment:
             "text.blank": Blank(4096),
         },
         voices={
-            "voice": Timbres(TrainedSpeaker(SPEAKER), SPEAKER),
+            "voice": Timbres(SPEAKER),
             "voice.null": Voiceless(SPEAKER),
             "voice.none": Voiceless(SPEAKER, placed=False),
         },
+        hear=TrainedSpeaker(SPEAKER),
         tasks=((T2A, 1 / 3), (T2AV, 1 / 3), (I2AV, 1 / 3), *VOICED),
         density=Indexed(shift=5.0),
         losses=(FlowLoss(audio=0.2, levels=Bell(Indexed(shift=5.0))),),

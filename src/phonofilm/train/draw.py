@@ -23,7 +23,7 @@ from phonofilm.errors import UserError
 from phonofilm.experiment import Experiment
 from phonofilm.tasks import Pair, Task, compose
 from phonofilm.tokens import audio_tokens, patchify
-from phonofilm.types import AVInput, Batch, Layout, Links, Tokens
+from phonofilm.types import AVInput, Batch, Layout, Links, Span, Tokens
 
 R = TypeVar("R", AVInput, Batch)
 PAD = 24
@@ -63,11 +63,11 @@ def plan(experiment: Experiment, buckets: Mapping[int, int], seed: int, step: in
     Within a bucket clips come in shuffled rounds: each once before any comes again, as long as the bucket does not
     grow. Buckets are drawn by their sizes. Raises ``UserError`` for tasks whose needs training data do not hold.
     """
-    voiced = [kind.name for kind, share in experiment.tasks if share and "voice" in kind.needs]
-    if voiced:
+    tokens = [kind.name for kind, share in experiment.tasks if share and kind.at(Span(0.0, 0.0)).reference is not None]
+    if tokens:
         raise UserError(
-            f"{experiment.name} trains {', '.join(voiced)}, and samples hold no reference voices yet: "
-            "give those tasks the share 0 to train the others"
+            f"{experiment.name} trains {', '.join(tokens)}, and samples hold no sound of a reference voice, only "
+            "vectors: give those tasks the share 0 to train the others"
         )
     count = experiment.train.batch
     lengths = sorted(buckets)
@@ -139,7 +139,9 @@ def assemble(
     clean = clean_tokens(experiment, samples, layout)
     noise = Pair(*(_noise(plan, rows, tokens, name) for tokens, name in zip(clean, Pair._fields)))
     sigma = plan.sigma[rows.start : rows.stop]
-    cond = experiment.encode([sample.prompt for sample in samples])
+    _check_voices(experiment, dataset)
+    voices = [sample.voices for sample in samples] if "voice" in plan.task.needs else None
+    cond = experiment.encode([sample.prompt for sample in samples], voices=voices)
     input = replace(compose(plan.task, layout, clean, noise, Pair(sigma, sigma), cond), links=plan.links)
     for dropout, dropped in zip(experiment.dropout, plan.dropped):
         input = dropout.edit.rows(input, dropped[rows.start : rows.stop])
@@ -158,6 +160,18 @@ def clean_tokens(experiment: Experiment, samples: Sequence[Sample], layout: Layo
         if tokens.shape[1] != grid.tokens:
             raise ValueError(f"the latents of clip {samples[0].seed} make {tokens.shape[1]} {name} tokens, not {grid}")
     return Pair(video, audio)
+
+
+def _check_voices(experiment: Experiment, dataset: Dataset) -> None:
+    """Raise ``UserError`` where a recipe trains a task with a voice and the clips have none, or another encoder's."""
+    voiced = [kind.name for kind, share in experiment.tasks if share and "voice" in kind.needs]
+    wanted = experiment.hear.name if experiment.hear is not None else ""
+    if voiced and dataset.speaker != wanted:
+        held = f"those of {dataset.speaker!r}" if dataset.speaker else "none"
+        raise UserError(
+            f"{experiment.name} trains {', '.join(voiced)} with reference voices of {wanted!r}, the clips hold {held}: "
+            f"make them anew with phonofilm prepare --recipe {experiment.name}, or train a recipe without such tasks"
+        )
 
 
 def _regions(experiment: Experiment, samples: Sequence[Sample]) -> dict[str, Tensor]:
