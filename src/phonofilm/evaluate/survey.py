@@ -51,7 +51,7 @@ class Job:
         """A digest of everything that the outcome depends on."""
         files = [f for f in (self.entry.path, self.entry.reference, self.partner) if f is not None]
         content = [digest(f) if f.is_file() else "" for f in [*files, *self.entry.weights.values()]]
-        told = (self.entry.lines, self.entry.others, self.entry.speaker, self.entry.truth)
+        told = (self.entry.lines, self.entry.others, self.entry.sound, self.entry.speaker, self.entry.truth)
         text = f"{SURVEY_EDITION} {self.condition} {self.probes} {told} {content}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
