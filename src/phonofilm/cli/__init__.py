@@ -14,6 +14,7 @@ from phonofilm.cli.generate import Generate
 from phonofilm.cli.importing import Import
 from phonofilm.cli.others import Show
 from phonofilm.cli.prepare import Prepare
+from phonofilm.cli.prompts import Prompts
 from phonofilm.cli.puppets import Puppets
 from phonofilm.cli.train import TrainRecipe
 from phonofilm.errors import unknown
@@ -26,8 +27,10 @@ COMMANDS: dict[str, type] = {
     "show": Show,
     "import": Import,
     "puppets": Puppets,
+    "prompts": Prompts,
 }
-PUPPETS = ("make", "show")
+PARTS = {"puppets": ("make", "show"), "prompts": ("verse-bench", "seed-tts", "portraits")}
+"""Commands of commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def command(arguments: Sequence[str]) -> Any:
     """The record that the arguments describe."""
-    for words, known in ((arguments[:1], COMMANDS), (arguments[1:2] if arguments[:1] == ["puppets"] else [], PUPPETS)):
+    parts = PARTS.get(arguments[0], ()) if arguments else ()
+    for words, known in ((arguments[:1], COMMANDS), (arguments[1:2] if parts else [], parts)):
         if words and not words[0].startswith("-") and words[0] not in known:
             raise unknown("command", words[0], known)
     forms = [Annotated[form, tyro.conf.subcommand(name)] for name, form in COMMANDS.items()]

@@ -40,7 +40,7 @@ class Evaluate:
     """What to measure in any folder: exact, offline, paper, or metrics by name, with commas; exact,offline if not
     given."""
     weights: tuple[str, ...] = ()
-    """Checkpoints of your own for the tier paper, as syncnet=PATH; nothing is downloaded."""
+    """Checkpoints of your own for the tier paper: syncnet=FILE, whisper=FOLDER, clap=FOLDER; nothing is downloaded."""
     controls: int = 8
     """Clips of any folder that are also scored with known damage."""
     seed: int = 0
@@ -82,5 +82,5 @@ class Evaluate:
 def _named(text: str) -> tuple[str, Path]:
     name, _, path = text.partition("=")
     if not name or not path:
-        raise UserError(f"--weights {text}: give a name and a file, as syncnet=syncnet_v2.model")
+        raise UserError(f"--weights {text}: give a name and a path, as syncnet=syncnet_v2.model")
     return name, Path(path)

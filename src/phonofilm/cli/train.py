@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phonofilm.cli.arguments import check_number, needs
 from phonofilm.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ class TrainRecipe:
     """A folder with vae, audio_vae and vocoder; they go into the finished model, and on-the-fly data needs them."""
     accept: tuple[str, ...] = ()
     """Licences of restricted codecs that you accept, such as CC-BY-NC-4.0."""
-    glance: bool = False
-    """Score generated clips of the val split while training, and keep the best checkpoint by them (about half a
-    minute each time on two cores; needs phonofilm[evaluate])."""
+    glance: int = 0
+    """Clips of the val split to generate and score at every look, always the same ones; the best checkpoint is kept
+    by them. 16 take about half a minute on two cores. Needs phonofilm[evaluate]."""
     init: Path | None = None
     """A model's folder whose weights the run starts from, to fine-tune it; fresh weights if not given."""
     steps: int | None = None
@@ -68,6 +69,7 @@ class TrainRecipe:
 
     def run(self) -> None:
         """Train, then write the model's folder."""
+        check_number("glance", self.glance, low=0, high=1000)
         experiment = self.experiment()
         dataset = self.dataset(experiment)
         from phonofilm.data.cache import Cache
@@ -100,10 +102,11 @@ class TrainRecipe:
             hooks.append(sampling(experiment, self.codecs, self.out / "samples", prompts))
         if self.glance:
             if self.codecs is None:
-                raise UserError("--glance makes clips and scores them: name the codecs with --codecs")
-            from phonofilm.evaluate.quick import WRONG, glancing
+                raise UserError(f"--glance {self.glance} makes clips and scores them: name the codecs with --codecs")
+            with needs("evaluate"):
+                from phonofilm.evaluate.quick import WRONG, counts_of, glancing
 
-            hooks.append(glancing(experiment, self.codecs))
+            hooks.append(glancing(experiment, self.codecs, counts=counts_of(self.glance)))
             best = WRONG
         return Watch(every=tuple(hooks), best=best)
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 PathArgument = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="TEXT")]
-SPEAKER = re.compile(r"([A-Za-z][\w-]*)\s*:\s+(.*)")
 VOICE = re.compile(r"([A-Za-z][\w-]*)=(.+)")
 
 
@@ -168,6 +167,7 @@ def prompt_of(wish: Wish) -> Prompt:
 
         prompt = prompt_of_line(wish.prompt, sound=wish.sound, negative=wish.negative)
     else:
+        from phonofilm.prompts import speech_of
         from phonofilm.types import Prompt
 
         speech = speech_of(wish.say)
@@ -176,21 +176,3 @@ def prompt_of(wish: Wish) -> Prompt:
     if not (prompt.scene or prompt.speech or prompt.sound or given):
         raise UserError('nothing to make: the prompt is empty; say what to show, --scene "a woman with red hair"')
     return prompt
-
-
-def speech_of(lines: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Who says what: "left: set white now" is said by left, a line without a name by the only speaker."""
-    speech = []
-    for line in filter(None, (" ".join(line.split()) for line in lines)):
-        match = SPEAKER.fullmatch(line + " " if line.endswith(":") else line)
-        who, words = match.groups() if match else ("", line)
-        if not words:
-            raise UserError(f"--say {line!r}: {who} says nothing; put the words behind the name")
-        speech.append((who, words))
-    named = sum(bool(who) for who, _ in speech)
-    if named not in (0, len(speech)):
-        nameless = next(words for who, words in speech if not who)
-        raise UserError(
-            f"--say {nameless!r}: who says it? with several speakers every line begins with a name of one word"
-        )
-    return tuple(speech)

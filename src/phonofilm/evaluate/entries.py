@@ -12,6 +12,7 @@ from typing import Any
 
 from phonofilm.errors import UserError
 from phonofilm.evaluate.prompts import NAME, STAGE_OF
+from phonofilm.prompts import speech_of
 
 NUM_OTHERS = 19
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
@@ -49,6 +50,8 @@ class Entry:
     """What was to be said."""
     others: tuple[str, ...] = ()
     """Lines of some other clips, to tell these from."""
+    sound: str = ""
+    """What was to be heard beside the words."""
     speaker: str = ""
     """Whose voice it is meant to be, for speaker figures."""
     truth: Truth | None = None
@@ -116,7 +119,8 @@ def _known(
     twin = None
     if reference is not None:
         twin = reference / entry.path.relative_to(clips)
-    return replace(entry, lines=lines, speaker=speaker, truth=truth, reference=twin)
+    sound = (row or {}).get("sound", "")
+    return replace(entry, lines=lines, sound=sound, speaker=speaker, truth=truth, reference=twin)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -130,16 +134,28 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _asked(path: Path, names: Container[str]) -> dict[str, dict[str, Any]]:
-    """Words and speaker asked for, by the clip's name."""
+    """Words, sound and speaker asked for, by the clip's name."""
     found = {}
     for row in _rows(path):
-        lines = row.get("lines") or row.get("say") or []
-        lines = [lines] if isinstance(lines, str) else list(lines)
-        found[_of_row(row, names)] = {
-            "lines": [line for line in lines if line],
+        name = _of_row(row, names)
+        found[name] = {
+            "lines": _said(row, f"{path}, {name}"),
+            "sound": str(row.get("sound") or ""),
             "speaker": str(row.get("speaker") or ""),
         }
     return found
+
+
+def _said(row: Mapping[str, Any], place: str) -> list[str]:
+    """Words of ``lines`` as they stand, or of ``say`` without the names of who says them."""
+    as_they_stand, lines = bool(row.get("lines")), row.get("lines") or row.get("say") or []
+    lines = [lines] if isinstance(lines, str) else list(lines)
+    if as_they_stand:
+        return [line for line in lines if line]
+    try:
+        return [words for _, words in speech_of(lines)]
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
 
 
 def _truths(path: Path, names: Container[str]) -> dict[str, Truth]:

@@ -15,7 +15,7 @@ from phonofilm.evaluate import (
     voices,
     wording,
 )
-from phonofilm.evaluate.paper import probes
+from phonofilm.evaluate.paper import clap, probes, whisper
 from phonofilm.evaluate.probe import Pool, Probe
 
 PROBES: tuple[Probe, ...] = (
@@ -42,5 +42,7 @@ PROBES: tuple[Probe, ...] = (
     reconstruction.PESQ_PROBE,
     reconstruction.STOI_PROBE,
     probes.SYNC,
+    whisper.WHISPER,
+    clap.CLAP,
 )
 POOLS: tuple[Pool, ...] = (factors.FACTOR_FRECHET, quality.SPEAKER_EER, quality.MOUTH_LOUDNESS)

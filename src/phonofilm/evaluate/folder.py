@@ -30,7 +30,7 @@ class Sources:
     reference: Path | None = None
     """A folder with clips of the same names that these are reconstructions of."""
     weights: Mapping[str, Path] = field(default_factory=dict)
-    """Checkpoints by name: "syncnet"."""
+    """Checkpoints by name: "syncnet", a file; "whisper" and "clap", folders in transformers' format."""
 
 
 def evaluate_folder(
@@ -60,8 +60,8 @@ def evaluate_folder(
     if strange:
         raise unknown("checkpoint", strange[0], {probe.weights for probe in PROBES if probe.weights})
     for name, path in sources.weights.items():
-        if not path.is_file():
-            raise UserError(f"--weights {name}={path}: no such file")
+        if not path.exists():
+            raise UserError(f"--weights {name}={path}: no such file or folder")
     probes, missing = choose(tiers, sources.weights)
     entries = find_entries(sources.clips, truth=sources.truth, prompts=sources.prompts, reference=sources.reference)
     entries = tuple(replace(entry, weights=sources.weights) for entry in entries)

@@ -74,16 +74,25 @@ def see(case: Case, video: UInt8[Tensor, "T 3 H W"], fps: float) -> Picture:
 
 
 def hear(case: Case, clip: Clip) -> Sound:
-    """Read from the sound what the case asks for."""
-    wave = resample(clip.audio.mean(0, keepdim=True), clip.sample_rate, SAMPLE_RATE)
+    """Read from the sound what the case asks for, words among it."""
+    sound = hear_exactly(case, clip)
+    if case.group == "ball":
+        return sound
+    grammar = grammars.jsgf(grammars.GRAMMARS[case.script.grammar])
+    return replace(sound, heard=speech.recognise(_mono(clip), SAMPLE_RATE, grammar))
+
+
+def hear_exactly(case: Case, clip: Clip) -> Sound:
+    """Read from the sound what signal processing alone tells: everything but the words, so without PocketSphinx."""
+    wave = _mono(clip)
     if case.group == "ball":
         return Sound(onsets=events.hear_onsets(wave, SAMPLE_RATE))
-    heard = speech.recognise(wave, SAMPLE_RATE, grammars.jsgf(grammars.GRAMMARS[case.script.grammar]))
-    return Sound(
-        heard=heard,
-        opening=implied_opening(case, wave, num_frames=len(clip.video), fps=clip.fps),
-        pitch=pitch.median_pitch(wave, SAMPLE_RATE),
-    )
+    opening = implied_opening(case, wave, num_frames=len(clip.video), fps=clip.fps)
+    return Sound(opening=opening, pitch=pitch.median_pitch(wave, SAMPLE_RATE))
+
+
+def _mono(clip: Clip) -> Float[Tensor, "1 N"]:
+    return resample(clip.audio.mean(0, keepdim=True), clip.sample_rate, SAMPLE_RATE)
 
 
 def implied_opening(
@@ -140,8 +149,3 @@ def right(case: Case, look: dict[str, str | bool] | None) -> dict[str, bool] | N
         return None
     asked = case.script.looks[0]._asdict()
     return {name: value == asked[name] for name, value in look.items()}
-
-
-def observe(case: Case, clip: Clip, *, condition: str) -> Observation:
-    """See, hear and judge one clip."""
-    return judge(case, see(case, clip.video, clip.fps), hear(case, clip), condition=condition, fps=clip.fps)

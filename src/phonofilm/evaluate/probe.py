@@ -83,7 +83,7 @@ class Probe(NamedTuple):
         if lacking:
             return f"{', '.join(lacking)} not installed: {self.install}"
         if self.weights and self.weights not in weights:
-            return f"needs --weights {self.weights}=PATH, a file of your own; nothing is downloaded"
+            return f"needs --weights {self.weights}=PATH, a checkpoint of your own; nothing is downloaded"
         return ""
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from phonofilm.backbone import Backbone
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
+from phonofilm.errors import UserError
 from phonofilm.evaluate.clips import request_of
 from phonofilm.evaluate.metrics import METRICS, measure
-from phonofilm.evaluate.observe import observe
+from phonofilm.evaluate.observe import hear, hear_exactly, judge, see
 from phonofilm.evaluate.prompts import Case, held_out
 from phonofilm.experiment import Experiment
 from phonofilm.generate import Film
@@ -19,6 +22,8 @@ from phonofilm.weights import Checkpoint, Training
 
 COUNTS = {"grid": 10, "talk": 4, "ball": 2}
 """One GRID sentence for each voice, a few conversational ones, and balls."""
+PACKAGES = {"exact": ("scipy", "librosa", "espeakng_loader"), "offline": ("pocketsphinx", "jiwer")}
+"""What the figures of a tier need, and phonofilm[evaluate] brings."""
 NAMES = {
     "offline.wer_grid": "glance/wer_grid",
     "offline.wer_talk": "glance/wer_talk",
@@ -38,15 +43,42 @@ def validation_cases(counts: Mapping[str, int] = COUNTS) -> tuple[Case, ...]:
     return held_out("val", counts)
 
 
-def glance(cases: Sequence[Case], clips: Sequence[Clip]) -> dict[str, float]:
-    """Score clips of these cases, one figure per metric, and ``WRONG``.
+def counts_of(clips: int) -> dict[str, int]:
+    """Prompts of each group for so many clips: an eighth balls, a quarter conversation, the rest GRID sentences."""
+    counts = {"grid": clips - clips // 4 - clips // 8, "talk": clips // 4, "ball": clips // 8}
+    return {group: count for group, count in counts.items() if count}
+
+
+def tiers_here() -> tuple[str, ...]:
+    """Tiers that can be measured with what is installed; says on stderr what is missing for words.
+
+    Raises ``UserError`` where not even the exact tier can.
+    """
+    absent = {tier: [name for name in names if find_spec(name) is None] for tier, names in PACKAGES.items()}
+    brings = "pip install 'phonofilm[evaluate]' brings what is missing"
+    if absent["exact"]:
+        raise UserError(f"a glance at clips needs {', '.join(absent['exact'])}; {brings}")
+    if absent["offline"]:
+        print(f"the glance leaves out words, without {', '.join(absent['offline'])}; {brings}", file=sys.stderr)
+    return tuple(tier for tier, names in absent.items() if not names)
+
+
+def glance(
+    cases: Sequence[Case], clips: Sequence[Clip], *, tiers: Sequence[str] = ("exact", "offline")
+) -> dict[str, float]:
+    """Score clips of these cases, one figure per metric of these tiers, and ``WRONG``.
 
     About 0.3 s a clip. A clip that cannot be measured counts as wrong.
     """
-    observations = [observe(case, clip, condition="generated") for case, clip in zip(cases, clips, strict=True)]
+    listen = hear if "offline" in tiers else hear_exactly
+    observations = [
+        judge(case, see(case, clip.video, clip.fps), listen(case, clip), condition="generated", fps=clip.fps)
+        for case, clip in zip(cases, clips, strict=True)
+    ]
     figures, wrong = {}, []
     for metric in METRICS:
-        figure = measure(metric, "generated", observations) if metric.name in NAMES else None
+        asked = metric.name in NAMES and metric.name.split(".")[0] in tiers
+        figure = measure(metric, "generated", observations) if asked else None
         if figure is not None and figure.value is not None:
             figures[NAMES[metric.name]] = figure.value
             wrong.append(min(1.0, figure.value if metric.better == "down" else 1 - figure.value))
@@ -56,9 +88,10 @@ def glance(cases: Sequence[Case], clips: Sequence[Clip]) -> dict[str, float]:
 def glancing(experiment: Experiment, codecs: Path, *, counts: Mapping[str, int] = COUNTS, batch: int = 4) -> Hook:
     """Make a hook for training that generates and scores clips of the val split with the weights of that step.
 
-    ``codecs`` is a folder with vae, audio_vae and vocoder. Keep the best checkpoint by ``WRONG``.
+    ``codecs`` is a folder with vae, audio_vae and vocoder. Keep the best checkpoint by ``WRONG``. Raises ``UserError``
+    at once where packages are missing for it; without PocketSphinx the figures of words are absent.
     """
-    cases = validation_cases(counts)
+    tiers, cases = tiers_here(), validation_cases(counts)
     requests = [request_of(case) for case in cases]
     video_codec, audio_codec = load_video_codec(codecs), load_audio_codec(codecs)
 
@@ -76,6 +109,6 @@ def glancing(experiment: Experiment, codecs: Path, *, counts: Mapping[str, int] 
         clips: list[Clip] = []
         for start in range(0, len(requests), batch):
             clips += film.generate_many(requests[start : start + batch])
-        return glance(cases, clips)
+        return glance(cases, clips, tiers=tiers)
 
     return hook

@@ -50,8 +50,8 @@ class Job:
     def key(self) -> str:
         """A digest of everything that the outcome depends on."""
         files = [f for f in (self.entry.path, self.entry.reference, self.partner) if f is not None]
-        content = [digest(f) if f.is_file() else "" for f in [*files, *self.entry.weights.values()]]
-        told = (self.entry.lines, self.entry.others, self.entry.speaker, self.entry.truth)
+        content = [digest(f) if f.exists() else "" for f in [*files, *self.entry.weights.values()]]
+        told = (self.entry.lines, self.entry.others, self.entry.sound, self.entry.speaker, self.entry.truth)
         text = f"{SURVEY_EDITION} {self.condition} {self.probes} {told} {content}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -75,7 +75,11 @@ class Outcome:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, read in pieces; again only after the file has changed."""
+    """SHA-256 of a file, or of all files of a folder, read in pieces; again only after a file has changed."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        told = "".join(f"{file.relative_to(path).as_posix()} {digest(file)}\n" for file in files)
+        return hashlib.sha256(told.encode()).hexdigest()
     found = path.stat()
     return _digest(path, found.st_mtime_ns, found.st_size)
 

@@ -61,19 +61,25 @@ _NO = "has no adapter yet: no network of ours is shown to give the reference's n
 REFUSED: dict[str, str] = {
     "paper.lse_c@mova": f"{_FACES} evaluate.paper.sync.mova has its arithmetic",
     "paper.lse_c@verse_bench": f"{_FACES} evaluate.paper.sync.verse_bench has its arithmetic",
-    "paper.wer@whisper-large-v3": "has no adapter yet: Whisper through transformers is not compared with the "
-    "reference here; offline.wer_jsgf and offline.wer_lines need no weights",
+    "paper.lse_d@mova": f"{_FACES} evaluate.paper.sync.mova has its arithmetic",
+    "paper.wer@verse_bench": "has no adapter: it hears with SenseVoice-Small, which no dependency runs; "
+    "paper.wer@seed_tts_en hears with Whisper",
+    "paper.wer@seed_tts_zh": "has no adapter: it hears with Paraformer, which no dependency runs; "
+    "paper.wer@seed_tts_en hears English with Whisper",
     "paper.sim@wavlm_large_finetune": f"{_NO} evaluate.paper.frechet.cosines has its arithmetic",
     "paper.audiobox@0.0.4": f"{_NO} nothing of it is here",
+    "paper.av_a@verse_bench": f"{_NO} evaluate.paper.desync.verse_bench_av_a has its arithmetic",
     "paper.desync@24-01-04T16-39-21": f"{_NO} evaluate.paper.desync has its arithmetic",
     "paper.fd@passt": f"{_NO} evaluate.paper.frechet has its arithmetic",
     "paper.fd@panns": f"{_NO} evaluate.paper.frechet has its arithmetic",
     "paper.fd@vggish": f"{_NO} evaluate.paper.frechet has its arithmetic",
     "paper.kl@passt": f"{_NO} evaluate.paper.classes has its arithmetic",
     "paper.is@panns16k": f"{_NO} evaluate.paper.classes has its arithmetic",
-    "paper.clap@630k-audioset-fusion": f"{_NO} evaluate.paper.frechet.cosines has its arithmetic",
+    "paper.clap@630k-audioset-fusion": f"{_NO} paper.clap@javisbench runs transformers' CLAP",
     "paper.vb_fd_2m2cos": f"{_NO} evaluate.paper.frechet.verse_bench_fd has its arithmetic",
     "paper.ib@imagebind_huge": f"{_NO} its weights are for non-commercial use only",
+    "paper.cpwer": "has no adapter: it needs transcripts with speakers, and no recogniser here gives them; "
+    "evaluate.paper.speakers has its arithmetic",
     "paper.cpcer": "has no adapter yet: MOVA's transcripts come from a remote service; evaluate.paper.speakers has "
     "its arithmetic",
 }
