@@ -90,7 +90,7 @@ def narrow(width: int) -> Towers:
     return Towers(
         video=TowerConfig(channels=4, width=width, **stream),
         audio=TowerConfig(channels=4, width=width, **stream),
-        num_layers=1,
+        layers=(MeetingLayer,),
         meeting=replace(meeting, space=head, place=replace(head, scale=(100.0, 1.0, 1.0))),
     )
 

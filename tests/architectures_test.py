@@ -1,5 +1,5 @@
 """Conformance: what every architecture promises the rest of the library. Recipes named *_study are found by themselves.
-Those outside the package stand in EXAMPLES.
+Those outside the package, and blocks that only studies use, stand in EXAMPLES.
 
 All weights are drawn at random, so that nothing hides behind outputs and gates that start at zero.
 """
@@ -7,6 +7,7 @@ All weights are drawn at random, so that nothing hides behind outputs and gates 
 from dataclasses import replace
 
 import pytest
+import study_blocks
 import torch
 
 from phonofilm.experiment import find_recipe, recipe_names
@@ -19,7 +20,7 @@ from phonofilm.tasks import A2V, T2A, T2AV, T2V, V2A, InStream, Pair, compose, c
 from phonofilm.types import AVOutput, Batch, Grid, Layout, Links, Prompt
 from phonofilm.weights import load_strictly, pack, unpack
 
-EXAMPLES = ["examples.experts_recipe:experts_study"]
+EXAMPLES = ["examples.experts_recipe:experts_study", *(f"study_blocks:{name}" for name in study_blocks.RECIPES)]
 RECIPES = [name for name in recipe_names() if name.endswith("_study")] + EXAMPLES
 LAYOUT = Layout(Grid(3, 2, 2, 1 / 24, 4 / 24), Grid(12, 1, 1, 0.03125, 0.03125))
 PROMPTS = (

@@ -82,7 +82,7 @@ def test_towers_must_be_equal():
 
 @pytest.mark.parametrize("links", [CLOSED, Links(True, False), Links(False, True), Links(True, True)])
 def test_a_closed_link_computes_nothing_of_the_other_stream(links):
-    block, ran = randomised(Twin(CONV, Reader)), []
+    block, ran = randomised(Twin(CONV, CONV, Reader)), []
     for name in ("video", "audio"):
         getattr(block, name).other.register_forward_hook(lambda *_, name=name: ran.append(name))
     block(state(links))
@@ -91,7 +91,7 @@ def test_a_closed_link_computes_nothing_of_the_other_stream(links):
 
 def test_fusion_is_a_second_attention_of_the_same_queries():
     """In closed form: the sum of both attentions goes through one output projection, and only one is rotated."""
-    block, given = randomised(Twin(CONV, Reader)), state(Links(True, True))
+    block, given = randomised(Twin(CONV, CONV, Reader)), state(Links(True, True))
     video, audio = block.video.look(given.video), block.audio.look(given.audio)
     layer, heads = block.video, 2
     q = layer.text.projection.queries(layer.norm_text(video.x))
@@ -117,8 +117,8 @@ def test_fusion_is_a_second_attention_of_the_same_queries():
 
 def test_both_directions_read_the_state_after_self_attention():
     """Swapping the streams and the towers swaps the results: no direction sees the other's update."""
-    block, given = randomised(Twin(CONV, Reader)), state(Links(True, True))
-    swapped = Twin(CONV, Reader)
+    block, given = randomised(Twin(CONV, CONV, Reader)), state(Links(True, True))
+    swapped = Twin(CONV, CONV, Reader)
     swapped.video.load_state_dict(block.audio.state_dict())
     swapped.audio.load_state_dict(block.video.state_dict())
     one, two = block(given), swapped(replace(given, video=given.audio, audio=given.video))

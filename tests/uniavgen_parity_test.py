@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from phonofilm.alignment import Ramp, ReleasedRamp
-from phonofilm.architectures.uniavgen import Meeting, ReleasedMelConfig, UniAVGen
+from phonofilm.architectures.uniavgen import Layer, Meeting, MeetingLayer, ReleasedMelConfig, UniAVGen
 from phonofilm.backbone import TowerConfig
 from phonofilm.context import CharacterText
 from phonofilm.importing import changed, renamed
@@ -39,7 +39,7 @@ def backbone(golden):
         video=TowerConfig(channels=12, width=36, heads=3, mlp=40, rope=space),
         audio=ReleasedMelConfig(channels=5, width=24, heads=2, mlp=28, rope=Rope(sizes=(12, 0, 0))),
         text=CharacterText(caption=("caption", 10), speech="speech", characters=10, inner=16, depth=2),
-        num_layers=3,
+        layers=(MeetingLayer, Layer, MeetingLayer),
         meeting=meeting,
     ).build()
     weights = {}

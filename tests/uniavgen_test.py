@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from phonofilm.alignment import MaskedWindow, Ramp, ReplicatedWindow, sorted_out
-from phonofilm.architectures.uniavgen import ByteUniAVGen, Meeting, MeetingLayer
+from phonofilm.architectures.uniavgen import ByteUniAVGen, Layer, Meeting, MeetingLayer
 from phonofilm.backbone import TowerConfig
 from phonofilm.blocks import Hidden
 from phonofilm.context import ByteText, CharacterContext, CharacterText, unplaced
@@ -29,7 +29,7 @@ SMALL = ByteUniAVGen(
     video=TowerConfig(channels=6, **STREAM),
     audio=TowerConfig(channels=5, **STREAM),
     text=ByteText(fields=("speech",), characters=text.NUM_IDS, space=text.SPACE, inner=8),
-    num_layers=2,
+    layers=(MeetingLayer, Layer),
     meeting=Meeting(window=MaskedWindow(0.125), seen=Ramp(), space=SPEC, place=replace(SPEC, scale=(100.0, 1.0, 1.0))),
 )
 

@@ -109,6 +109,20 @@ class Ramp:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """The latent frame that is shown at an audio token's middle, and no other (the paper's same-interval reading)."""
+
+    def __call__(self, video: Grid, audio: Grid) -> list[Seen]:
+        """One entry per audio token."""
+        seen = []
+        for token in range(audio.frames):
+            since = (token + 0.5) * audio.step - video.first
+            frame = min(max(math.floor(since / video.step + SLACK) + 1, 0), video.frames - 1)
+            seen.append(Seen((frame, frame), (1.0, 0.0)))
+        return seen
+
+
+@dataclass(frozen=True)
 class ReleasedRamp:
     """The release's blend (wan/modules/model.py, forward_video_to_audio): its last tokens have weights of sum 2.
 

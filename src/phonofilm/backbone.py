@@ -13,6 +13,7 @@ from phonofilm.layers import (
     ConvEmbedding,
     Modulation,
     OutputModulation,
+    PooledTowerTime,
     Rope,
     TimeEmbedding,
     TowerTime,
@@ -199,6 +200,43 @@ class DataTowerConfig(TowerConfig):
         return DataTowerPort(self)
 
 
+class PooledTowerPort(TowerPort):
+    """A port of a Wan tower whose time vectors also carry the context's pooled text; see ``PooledPort``."""
+
+    def __init__(self, config: PooledTowerConfig) -> None:
+        super().__init__(config)
+        self.time = PooledTowerTime(config.width, config.pooled)
+
+    def times(self, stream: Stream, ctx: Context) -> Float[Tensor, "B 2 E"]:
+        """Noise level and text together, for generated tokens and for given ones."""
+        return self.time(stream.sigma, ctx.pooled)
+
+
+class PooledDataTowerPort(DataTowerPort, PooledTowerPort):
+    """The same with a linear layer that predicts the data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledTowerConfig(TowerConfig):
+    """A stream of Wan layers whose time vectors also carry the context's pooled text."""
+
+    pooled: int
+    """Channels of the pooled text."""
+
+    def port(self) -> PooledTowerPort:
+        """The stream's way into and out of the network."""
+        return PooledTowerPort(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledDataTowerConfig(PooledTowerConfig):
+    """The same with a port that predicts the data; see ``DataPort``."""
+
+    def port(self) -> PooledDataTowerPort:
+        """The stream's way into and out of the network."""
+        return PooledDataTowerPort(self)
+
+
 class ConvTowerPort(TowerPort):
     """A port of a Wan tower that sees each token with its neighbours in time; references are a run of their own."""
 
@@ -224,6 +262,19 @@ class ConvTowerConfig(TowerConfig):
     def port(self) -> ConvTowerPort:
         """The stream's way into and out of the network."""
         return ConvTowerPort(self)
+
+
+class PooledConvTowerPort(PooledTowerPort, ConvTowerPort):
+    """The same with time vectors that also carry the context's pooled text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledConvTowerConfig(PooledTowerConfig, ConvTowerConfig):
+    """A stream that enters by convolutions and whose time vectors also carry the context's pooled text."""
+
+    def port(self) -> PooledConvTowerPort:
+        """The stream's way into and out of the network."""
+        return PooledConvTowerPort(self)
 
 
 class Backbone(nn.Module):

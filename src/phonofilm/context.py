@@ -186,6 +186,11 @@ class VoicedBytes(ByteText):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PooledVoicedBytes(VoicedBytes, PooledText):
+    """The same with what holds all the time in one vector besides."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class VoicedFeatures:
     """Features of a frozen text encoder, and beside them a condition that is 1 at every sentinel and 0 elsewhere."""
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from phonofilm.codecs.licences import check_licences
 from phonofilm.encoders.features import NETWORK
 from phonofilm.errors import UserError
-from phonofilm.experiment import Experiment, find_recipe, recipe_names
+from phonofilm.experiment import Experiment, find_recipe, listed_names, recipe_names
 from phonofilm.recipes.wan import DIFFUSERS, Rules
 from phonofilm.stored import INDEX, Stored, entries, shards
 from phonofilm.weights import WEIGHTS, Training, copy_beside, describe_checkpoint, load_codecs
@@ -134,7 +134,8 @@ def appearing(folder: Path) -> Iterator[Path]:
 def planned(source: Path, recipe: str, *, init: bool = False) -> Plan:
     """Every tensor of the network with its source; ``UserError`` where the two do not fit each other."""
     experiment = find_recipe(recipe)
-    module = importlib.import_module(recipe_names()[recipe] if ":" not in recipe else recipe.split(":")[0])
+    known = recipe_names() | listed_names("STUDIES")
+    module = importlib.import_module(recipe.split(":")[0] if ":" in recipe else known[recipe.split("/")[0]])
     table = "WAN" if init else "RENAMES"
     if not hasattr(module, table):
         raise UserError(f"recipe {recipe!r} has no table of names for {'an initialisation' if init else 'an import'}")

@@ -142,8 +142,25 @@ class TowerTime(nn.Module):
 
     def forward(self, sigma: Float[Tensor, " B"]) -> Float[Tensor, "B 2 E"]:
         """Row 0 for generated tokens, row 1 for given ones."""
-        time = self.embedding(sigma)
+        return self.spread(self.embedding(sigma))
+
+    def spread(self, time: Float[Tensor, "B 2 D"]) -> Float[Tensor, "B 2 E"]:
+        """One vector to the seven that blocks and output read."""
         return torch.cat((self.projection(F.silu(time)), time), dim=-1)
+
+
+class PooledTowerTime(nn.Module):
+    """Noise level and pooled text to what a Wan tower reads; the text is added before both, starting at nothing."""
+
+    def __init__(self, width: int, pooled: int) -> None:
+        super().__init__()
+        self.level = TowerTime(width)
+        self.pooled = nn.Linear(pooled, width, bias=False)
+        nn.init.zeros_(self.pooled.weight)
+
+    def forward(self, sigma: Float[Tensor, " B"], text: Float[Tensor, "B P"]) -> Float[Tensor, "B 2 E"]:
+        """Row 0 for generated tokens, row 1 for given ones."""
+        return self.level.spread(self.level.embedding(sigma) + self.pooled(text).unsqueeze(1))
 
 
 class TableModulation(Modulation):

@@ -53,8 +53,8 @@ class FaceLoss:
 
     weight: float = 0.1
     """At the first step."""
-    horizon: int
-    """The step from which on the weight is 0; between, it falls linearly."""
+    horizon: float
+    """The step from which on the weight is 0; between, it falls linearly. ``math.inf`` keeps it as it is."""
     region: str = "face"
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ def show(name: str) -> str:
     path = Path(name)
     if path.is_file():
         return json.dumps(read_manifest(path), indent=1)
-    if ":" in name or (not path.is_dir() and name in _recipes()):
+    if ":" in name or (not path.is_dir() and name.split("/")[0] in _recipes()):
         return describe(find_recipe(name))
     content = read_experiment(find_model(name)[1])
     training = content["training"]
@@ -34,9 +34,9 @@ def show(name: str) -> str:
 
 
 def _recipes() -> dict[str, str]:
-    from phonofilm.experiment import recipe_names
+    from phonofilm.experiment import listed_names, recipe_names
 
-    return recipe_names()
+    return recipe_names() | listed_names("STUDIES")
 
 
 def describe(experiment: Experiment) -> str:

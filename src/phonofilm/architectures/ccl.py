@@ -12,7 +12,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -94,7 +94,7 @@ class Windows(NamedTuple):
 
 
 def audio_windows(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> Windows:
-    """For video that reads audio: the tokens of a frame share a window of sound, cut off at both ends of the clip."""
+    """For video that reads audio: tokens of a frame share a window of sound, cut off at both ends of the clip."""
     with torch.inference_mode(False):
         width = partition.width(video, audio)
         start = torch.ceil(partition.centres(video, audio) - width / 2 - 1e-6).long()
@@ -134,9 +134,8 @@ def _on(windows: Windows, device: torch.device) -> Windows:
 class ContextAttention(nn.Module):
     """One stream reads the other and its context tokens in one softmax; no gate (CCA).
 
-    ``out`` starts at zero, so that a pre-trained tower starts as it was. It has no bias: without context tokens a
-    closed link adds nothing at all, which is attention times zero, the state that the paper argues against; with some
-    it adds what the network has learnt to say of an absent partner.
+    ``out`` has no bias: without context tokens a closed link adds nothing at all, which is attention times zero, the
+    state that the paper argues against; with some it adds what the network has learnt to say of an absent partner.
     """
 
     def __init__(self, own: TowerConfig, other: TowerConfig, num_context: int, positions: Rope) -> None:
@@ -203,21 +202,34 @@ def _picked(x: Float[Tensor, "B S H E"], index: Int[Tensor, "G K"]) -> Float[Ten
 class Block(nn.Module):
     """A layer of both towers; the streams meet between self-attention and text."""
 
+    attention: ClassVar[type[ContextAttention]] = ContextAttention
+
     def __init__(self, numbers: CCL) -> None:
         super().__init__()
         video, audio = numbers.video, numbers.audio
         self.partition = numbers.partition
         self.video = Tower(video, numbers.reading)
         self.audio = Tower(audio, numbers.reading)
-        self.video_context = ContextAttention(video, audio, numbers.num_context, numbers.shared(video))
-        self.audio_context = ContextAttention(audio, video, numbers.num_context, numbers.shared(audio))
+        self.video_context = self.attention(video, audio, numbers.num_context, numbers.shared(video))
+        self.audio_context = self.attention(audio, video, numbers.num_context, numbers.shared(audio))
+        self.start()
+
+    def start(self) -> None:
+        """Fresh weights; what is taken from the other stream starts at zero, so that towers start as they were."""
+        self.apply(init_linear)
+        for part in (self.video_context, self.audio_context):
+            nn.init.zeros_(part.out.weight)
+
+    def windows(self, video: Grid, audio: Grid, device: torch.device) -> tuple[Windows, Windows]:
+        """Who reads what where links are open: video of audio, audio of video."""
+        return windows(self.partition, video, audio, device)
 
     def forward(self, state: State) -> State:
         """Both read what the other was before it read."""
         video, audio = self.video.look(state.video), self.audio.look(state.audio)
         a2v = v2a = None
         if video.grid.tokens and audio.grid.tokens:
-            a2v, v2a = windows(self.partition, video.grid, audio.grid, video.x.device)
+            a2v, v2a = self.windows(video.grid, audio.grid, video.x.device)
         heard = self.video_context(video, audio, a2v if state.links.a2v else None)
         seen = self.audio_context(audio, video, v2a if state.links.v2a else None)
         return dataclasses.replace(
@@ -256,6 +268,7 @@ class CCL:
     partition: Partition = RealTime()
     rate: float
     """Latent video frames per second: seconds times this is the coordinate both streams share when they meet."""
+    block: type[Block] = Block
 
     def __post_init__(self) -> None:
         if isinstance(self.text, ByteText) and self.video.rope != self.audio.rope:
@@ -276,15 +289,11 @@ class CCL:
         return dataclasses.replace(stream.rope, scale=(self.rate, 0.0, 0.0))
 
     def build(self) -> Backbone:
-        """The network with fresh weights; what a stream takes from the other starts at zero."""
+        """The network with fresh weights."""
         video, audio = self.video.width, self.audio.width
         if isinstance(self.text, ByteText):
             context = SharedText(self.text.build(video, self.video.rope), video, audio)
         else:
             context = self.text.build(video, audio)
-        blocks = nn.ModuleList(Block(self) for _ in range(self.num_blocks))
-        blocks.apply(init_linear)
-        for part in blocks.modules():
-            if isinstance(part, ContextAttention):
-                nn.init.zeros_(part.out.weight)
-        return Backbone(video=self.video.port(), audio=self.audio.port(), context=context, blocks=blocks)
+        blocks = nn.ModuleList(self.block(self) for _ in range(self.num_blocks))
+        return Backbone(self.video.port(), self.audio.port(), context, blocks)

@@ -122,9 +122,9 @@ class Lent(nn.Module):
         super().__init__()
         self.owner = (owner,)
 
-    def forward(self, sigma: Float[Tensor, " B"]) -> Float[Tensor, "B 2 E"]:
-        """What the owner makes of the noise levels."""
-        return self.owner[0](sigma)
+    def forward(self, *inputs: Tensor) -> Float[Tensor, "B 2 E"]:
+        """What the owner makes of the noise levels, and of the text where it reads one."""
+        return self.owner[0](*inputs)
 
 
 class Attentions(nn.Module):

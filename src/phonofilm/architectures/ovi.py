@@ -80,9 +80,9 @@ def check_equal(video: TowerConfig, audio: TowerConfig) -> None:
 
 def blocks(numbers: Width, count: int, reading: type[Reader]) -> nn.ModuleList:
     """So many blocks with fresh weights."""
-    made = nn.ModuleList(Twin(numbers, reading) for _ in range(count))
+    made = nn.ModuleList(Twin(numbers, numbers, reading) for _ in range(count))
     made.apply(init_linear)
-    made.apply(_faint)
+    made.apply(faint)
     return made
 
 
@@ -91,7 +91,7 @@ def backbone(video: TowerConfig, audio: TowerConfig, context: nn.Module, blocks:
     return Backbone(video=video.port(), audio=audio.port(), context=context, blocks=blocks)
 
 
-def _faint(module: nn.Module) -> None:
+def faint(module: nn.Module) -> None:
     """Ovi's start: what comes from the other stream is small beside what comes from the text.
 
     The release does so in the video tower alone, since its loop leaves out the audio tower; here in both.
@@ -105,12 +105,12 @@ def _faint(module: nn.Module) -> None:
 class Other(nn.Module):
     """Keys and values of the other stream, for queries that a tower has made for its text."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, source: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.k = nn.Linear(width, width)
-        self.v = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(source, eps=1e-6)
+        self.k = nn.Linear(source, width)
+        self.v = nn.Linear(source, width)
         self.norm_k = nn.RMSNorm(width, eps=1e-6)
 
     def forward(self, q: Float[Tensor, "B S H E"], rotation: Rotation, other: Hidden) -> Float[Tensor, "B S D"]:
@@ -124,9 +124,9 @@ class Other(nn.Module):
 class Layer(Tower):
     """A Wan layer whose cross-attention reads the other stream beside the text."""
 
-    def __init__(self, numbers: Width, reading: type[Reader]) -> None:
+    def __init__(self, numbers: Width, source: int, reading: type[Reader]) -> None:
         super().__init__(numbers, reading)
-        self.other = Other(numbers.width, numbers.heads)
+        self.other = Other(numbers.width, numbers.heads, source)
 
     def meet(self, hidden: Hidden, other: Hidden) -> Hidden:
         """Cross-attention to text and other stream: the same queries, the sum through one output projection."""
@@ -139,10 +139,10 @@ class Layer(Tower):
 class Twin(nn.Module):
     """A block: one layer of each tower. A closed link leaves a layer that reads its text alone."""
 
-    def __init__(self, numbers: Width, reading: type[Reader]) -> None:
+    def __init__(self, video: Width, audio: Width, reading: type[Reader]) -> None:
         super().__init__()
-        self.video = Layer(numbers, reading)
-        self.audio = Layer(numbers, reading)
+        self.video = Layer(video, audio.width, reading)
+        self.audio = Layer(audio, video.width, reading)
 
     def forward(self, state: State) -> State:
         """Both streams look at themselves first; each then reads the other as it is at that point."""

@@ -52,11 +52,12 @@ class Meeting:
 
 @dataclass(frozen=True, kw_only=True)
 class Towers:
-    """Numbers of two towers that meet after the first layer and every second one from there."""
+    """Numbers of two towers that meet where their layers say so."""
 
     video: TowerConfig
     audio: TowerConfig
-    num_layers: int
+    layers: tuple[type[Layer], ...]
+    """One class for each layer; the paper's are (MeetingLayer, Layer) in turns."""
     meeting: Meeting
 
     def __post_init__(self) -> None:
@@ -67,7 +68,8 @@ class Towers:
 
     def backbone(self, context: nn.Module, reading: type[Reader]) -> Backbone:
         """The network with fresh weights; what is exchanged starts at zero. ``reading`` is how pictures read text."""
-        layers = [(MeetingLayer, Layer)[i % 2](self, reading, i // 2) for i in range(self.num_layers)]
+        met = [sum(issubclass(kind, MeetingLayer) for kind in self.layers[:i]) for i in range(len(self.layers))]
+        layers = [kind(self, reading, index) for kind, index in zip(self.layers, met)]
         backbone = Backbone(self.video.port(), self.audio.port(), context, nn.ModuleList(layers))
         backbone.blocks.apply(_init)
         return backbone
@@ -135,8 +137,11 @@ class MeetingLayer(Layer):
         self.v2a = PictureReader(numbers.audio, numbers.video.width, numbers.meeting)
 
     def forward(self, state: State) -> State:
-        """Both directions read what the towers left; a closed link costs nothing."""
-        state = super().forward(state)
+        """The exchange reads what the towers left."""
+        return self.exchange(super().forward(state))
+
+    def exchange(self, state: State) -> State:
+        """Both directions read the same state; a closed link costs nothing."""
         if not any(state.links):
             return state
         face = self.face(state.video)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from phonofilm.architectures.ovi import ByteOvi, Ovi
-from phonofilm.backbone import ConvTowerConfig, DataTowerConfig, TowerConfig
-from phonofilm.context import ByteText, TowerText
+from phonofilm.backbone import ConvTowerConfig, PooledConvTowerConfig, PooledDataTowerConfig, TowerConfig
+from phonofilm.context import PooledText, TowerText
 from phonofilm.encoders import tags, text
 from phonofilm.encoders.features import Constant, NegativeOr
 from phonofilm.experiment import Dropout, Experiment, Optim, Train
@@ -52,26 +52,26 @@ FRESH = (r"^audio\.", r"^context\.audio\.", r"^blocks\.\d+\.audio\.", r"^blocks\
 """What Wan has not: the tower of sound, and what reads the other stream."""
 
 
-def model(*, width: int, heads: int, num_blocks: int) -> ByteOvi:
+def model(*, width: int, heads: int, mlp: int, num_blocks: int) -> ByteOvi:
     """A small Ovi for the pocket codecs, with JoVA's text layers and positions and a narrower audio port."""
     head = width // heads
     spatial = head // 4
     rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
-    stream = {"width": width, "heads": heads, "mlp": 4 * width, "rope": rope}
+    stream = {"width": width, "heads": heads, "mlp": mlp, "rope": rope, "pooled": width}
     return ByteOvi(
-        video=DataTowerConfig(channels=64 * CELLS, **stream),
-        audio=ConvTowerConfig(channels=20, kernel=7, inner=width, **stream),
-        text=ByteText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
+        video=PooledDataTowerConfig(channels=64 * CELLS, **stream),
+        audio=PooledConvTowerConfig(channels=20, kernel=7, inner=width, **stream),
+        text=PooledText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
         num_blocks=num_blocks,
     )
 
 
 def ovi_pocket() -> Experiment:
-    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 15.6 M parameters."""
+    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 16.2 M parameters."""
     return replace(
         jova.jova_pocket(),
         name="ovi_pocket",
-        model=model(width=256, heads=4, num_blocks=5),
+        model=model(width=256, heads=4, mlp=1024, num_blocks=5),
         tasks=TASKS,
         guidance=(Away(edit=Both((jova.NEGATIVE, Skipping(frozenset({2})))), video=1.5, audio=1.5),),
     )
@@ -83,7 +83,7 @@ def ovi_study() -> Experiment:
     return replace(
         pocket,
         name="ovi_study",
-        model=model(width=128, heads=2, num_blocks=6),
+        model=model(width=128, heads=2, mlp=448, num_blocks=6),
         train=replace(pocket.train, steps=jova.jova_study().train.steps),
     )
 

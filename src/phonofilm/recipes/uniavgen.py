@@ -9,13 +9,15 @@ import torch
 from phonofilm.alignment import MaskedWindow, Ramp, ReleasedRamp, ReplicatedWindow
 from phonofilm.architectures.uniavgen import (
     ByteUniAVGen,
+    Layer,
     Meeting,
+    MeetingLayer,
     MelConfig,
     ReleasedMelConfig,
     UniAVGen,
 )
-from phonofilm.backbone import DataTowerConfig, TowerConfig
-from phonofilm.context import ByteText, CharacterText
+from phonofilm.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
+from phonofilm.context import CharacterText, PooledText
 from phonofilm.encoders import characters, text
 from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
 from phonofilm.flow import Uniform
@@ -118,27 +120,27 @@ def model(*, width: int, heads: int, mlp: int) -> ByteUniAVGen:
     head = width // heads
     spatial = head // 4
     rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
-    stream = {"width": width, "heads": heads, "mlp": mlp, "rope": rope}
+    stream = {"width": width, "heads": heads, "mlp": mlp, "rope": rope, "pooled": width}
     return ByteUniAVGen(
-        video=DataTowerConfig(channels=64 * jova.CELLS, **stream),
-        audio=TowerConfig(channels=20, **stream),
-        text=ByteText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
-        num_layers=6,
+        video=PooledDataTowerConfig(channels=64 * jova.CELLS, **stream),
+        audio=PooledTowerConfig(channels=20, **stream),
+        text=PooledText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
+        layers=(MeetingLayer, Layer) * 3,
         meeting=Meeting(window=MaskedWindow(AROUND), seen=Ramp(), space=rope, place=rope),
     )
 
 
 def uniavgen_pocket() -> Experiment:
-    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 15.8 M parameters."""
+    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 16.2 M parameters."""
     pocket = jova.jova_pocket()
     return replace(
         pocket,
         name="uniavgen_pocket",
-        model=model(width=256, heads=4, mlp=896),
+        model=model(width=256, heads=4, mlp=864),
         tasks=JOINT,
         link_dropout=APART,
-        losses=(FlowLoss(), FaceLoss(weight=FACE, horizon=pocket.train.steps)),
-        regions=("face", "mouth"),  # with the mouth, clips that are prepared for this recipe serve JoVA's too
+        losses=(*pocket.losses, FaceLoss(weight=FACE, horizon=pocket.train.steps)),
+        regions=("face", *pocket.regions),
         guidance=modality_aware(jova.NEGATIVE, pocket.sampling.shift, video=2.5, audio=2.5),
     )
 
@@ -150,21 +152,21 @@ def uniavgen_pocket_tasks() -> Experiment:
         pocket,
         name="uniavgen_pocket_tasks",
         tasks=FIVE,
-        losses=(FlowLoss(),),
-        regions=(),
+        losses=pocket.losses[:1],
+        regions=pocket.regions[1:],
         optim=replace(pocket.optim, lr=pocket.optim.lr / 4),
         train=replace(pocket.train, steps=pocket.train.steps // 3),
     )
 
 
 def uniavgen_study() -> Experiment:
-    """4.4 M parameters: the same seam in minutes, for comparisons and tests of claims."""
+    """4.6 M parameters: the same seam in minutes, for comparisons and tests of claims."""
     pocket, steps = uniavgen_pocket(), jova.jova_study().train.steps
     return replace(
         pocket,
         name="uniavgen_study",
         model=model(width=128, heads=2, mlp=576),
-        losses=(FlowLoss(), FaceLoss(weight=FACE, horizon=steps)),
+        losses=(*pocket.losses[:1], FaceLoss(weight=FACE, horizon=steps)),
         train=replace(pocket.train, steps=steps),
     )
 
@@ -202,7 +204,7 @@ def paper_model(audio: type[MelConfig], meeting: Meeting, *, rates: tuple[float,
         video=TowerConfig(channels=48 * jova.CELLS, width=3072, heads=24, mlp=14336, rope=of_video),
         audio=audio(channels=80, width=1536, heads=12, mlp=8960, rope=of_audio),
         text=CharacterText(caption=("caption", 4096), speech="speech", characters=2546, inner=512, depth=4),
-        num_layers=30,
+        layers=(MeetingLayer, Layer) * 15,
         meeting=meeting,
     )
 
