@@ -1,0 +1,27 @@
+"""A named study: one claim of a paper, and the recipes whose comparison tests it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from phonofilm.experiment import Experiment
+
+Recipe = Callable[[], Experiment]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What a paper says, and how it is tried at equal budget."""
+
+    name: str
+    claim: str
+    """One sentence, in our words."""
+    source: str
+    """Paper, section or table."""
+    arms: Mapping[str, Recipe]
+    """Labels and recipes; the first is what the claim says is best."""
+    figure: str
+    """Name of the metric that the claim is about, for example ``exact.lip_corr``."""
+    note: str = ""
+    """What differs from the paper's own experiment."""
