@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -204,28 +204,36 @@ def find_recipe(name: str, *, foreign: bool = True) -> Experiment:
 
     Raises ``UserError`` with the nearest name for an unknown one.
     """
-    module, colon, function = name.partition(":")
-    if colon:
-        if not foreign:
-            raise UserError(f"recipe {name!r} is not part of phonofilm: name it with --recipe if you trust its code")
-        return getattr(_module(module, name), function)()
-    known = recipe_names()
-    if name not in known:
-        raise unknown("recipe", name, known)
-    return getattr(importlib.import_module(known[name]), name)()
+    if ":" in name and not foreign:
+        raise UserError(f"recipe {name!r} is not part of phonofilm: name it with --recipe if you trust its code")
+    return find_function("recipe", name, recipe_names())()
 
 
-def _module(module: str, name: str) -> object:
+def find_function(kind: str, name: str, known: Mapping[str, str]) -> Callable[[], Any]:
+    """The function of a known name (whose module is given), or of ``package.module:function``.
+
+    Raises ``UserError`` with the nearest name for an unknown one.
+    """
+    if ":" not in name and name not in known:
+        raise unknown(kind, name, known)
+    module, _, function = name.partition(":") if ":" in name else (known[name], "", name)
     try:
-        return importlib.import_module(module)
+        return getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
-        raise UserError(f"recipe {name!r}: there is no module {error.name!r}") from error
+        raise UserError(f"{kind} {name!r}: there is no module {error.name!r}") from error
+    except AttributeError as error:
+        raise UserError(f"{kind} {name!r}: {error}; name a function of it") from error
 
 
 def recipe_names() -> dict[str, str]:
     """Names of the recipes inside phonofilm and the module of each. A module lists its own in ``RECIPES``."""
+    return listed_names("RECIPES")
+
+
+def listed_names(title: str) -> dict[str, str]:
+    """Names that the modules of ``phonofilm.recipes`` list under a title, and the module of each."""
     found = {}
     for info in pkgutil.iter_modules(recipes.__path__, recipes.__name__ + "."):
         module = importlib.import_module(info.name)
-        found |= {recipe: info.name for recipe in getattr(module, "RECIPES", ())}
+        found |= {name: info.name for name in getattr(module, title, ())}
     return dict(sorted(found.items()))

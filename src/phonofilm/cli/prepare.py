@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from phonofilm.cli.arguments import read_part
 from phonofilm.errors import UserError
 
 
@@ -37,9 +38,7 @@ class Prepare:
 
     def run(self) -> None:
         """Fill the folder."""
-        index, slash, count = self.part.partition("/")
-        if not (slash and index.isdigit() and count.isdigit()):
-            raise UserError(f"--part {self.part}: wanted is i/n with i from 0 and below n, such as 0/2")
+        part = read_part(self.part)
         if self.workers is not None and self.workers < 0:
             raise UserError(f"--workers {self.workers}: a number from 0 is wanted")
         from phonofilm.data.prepare import Wanted, prepare
@@ -50,7 +49,7 @@ class Prepare:
             seed=self.seed,
             split=self.split,
             num_frames=self.frames,
-            part=(int(index), int(count)),
+            part=part,
         )
         made = prepare(find_recipe(self.recipe), self.codecs, self.out, wanted, workers=self.workers)
         print(f"{self.out}: {made} clips made, {self.clips} wanted of split {self.split}")
