@@ -218,11 +218,12 @@ def find_function(kind: str, name: str, known: Mapping[str, str]) -> Callable[[]
         raise unknown(kind, name, known)
     module, _, function = name.partition(":") if ":" in name else (known[name], "", name)
     try:
-        return getattr(importlib.import_module(module), function)
+        loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise UserError(f"{kind} {name!r}: there is no module {error.name!r}") from error
-    except AttributeError as error:
-        raise UserError(f"{kind} {name!r}: {error}; name a function of it") from error
+    if not hasattr(loaded, function):
+        raise UserError(f"{kind} {name!r}: {module} has no function {function!r}; name one that it has")
+    return getattr(loaded, function)
 
 
 def recipe_names() -> dict[str, str]:

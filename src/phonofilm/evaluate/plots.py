@@ -29,12 +29,15 @@ def intervals(rows: Sequence[Interval], unit: str) -> str:
     """Dots with bars on one axis, one line each; "" where there is nothing to draw."""
     if not rows:
         return ""
-    axis = _Axis.over([v for r in rows for v in (r.low, r.value, r.high)], LEFT, WIDTH - 20)
+    left = max(LEFT, 20 + 6 * max(len(r.label) for r in rows))
+    axis = _Axis.over([v for r in rows for v in (r.low, r.value, r.high)], left, WIDTH - 20)
     height = LINE * len(rows) + 40
     parts = [axis.draw(height - 34, unit)]
+    if axis.low < 0 < axis.high:
+        parts.append(_line(axis.at(0.0), 0, axis.at(0.0), height - 34, INK, dash="3 3"))
     for k, row in enumerate(rows):
         y = LINE * k + 14
-        parts.append(_text(LEFT - 8, y + 4, row.label, "end"))
+        parts.append(_text(left - 8, y + 4, row.label, "end"))
         parts.append(_line(axis.at(row.low), y, axis.at(row.high), y, MARK))
         parts.append(f"<circle cx='{axis.at(row.value):.1f}' cy='{y}' r='4' fill='{MARK}'/>")
     return _svg(height, parts)
