@@ -163,7 +163,7 @@ def open_comparison(
     digests = {"data": digest(cache), "codecs": codec_hash(codecs)}
     if digests["codecs"] != cache.meta.codec:
         raise UserError(
-            f"{data} was made by the codecs {cache.meta.codec}, {codecs} holds {digests['codecs']}: name those of the data"
+            f"{data} was made by the codecs {cache.meta.codec}, {codecs} holds {digests['codecs']}: name the former"
         )
     settings = {
         "arms": {label: describe(experiment) for label, experiment in arms.items()},
@@ -186,7 +186,10 @@ def open_comparison(
 
 
 def on_equal_terms(arms: Mapping[str, Experiment], terms: Terms) -> tuple[dict[str, Experiment], Terms]:
-    """Arms with the same batch, and terms with every number decided. Raises ``UserError`` for terms that fit not all."""
+    """Arms with the same batch, and terms with every number decided.
+
+    Raises ``UserError`` for terms that do not fit all arms.
+    """
     first = next(iter(arms.values())).train
     batches = {label: experiment.train.batch for label, experiment in arms.items()}
     if terms.batch is None and len(set(batches.values())) > 1:
@@ -220,8 +223,8 @@ def check_sizes(sizes: Mapping[str, int], tolerance: float) -> None:
     if excess > tolerance:
         told = ", ".join(f"{label} {size / 1e6:.3f} M" for label, size in sizes.items())
         raise UserError(
-            f"the arms are not equally large: {told} parameters; {excess:.1%} apart, {tolerance:.1%} is allowed: change "
-            "their widths, or --tolerance"
+            f"the arms are not equally large: {told} parameters; {excess:.1%} apart, {tolerance:.1%} is allowed: "
+            "change their widths, or --tolerance"
         )
 
 

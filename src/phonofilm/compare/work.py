@@ -110,9 +110,7 @@ def pace(experiment: Experiment, dataset: Dataset, world: World) -> float:
     return (time.monotonic() - began) / WARM
 
 
-def keep(
-    comparison: Comparison, job: Job, experiment: Experiment, weights: Mapping[str, Tensor], world: World
-) -> None:
+def keep(comparison: Comparison, job: Job, experiment: Experiment, weights: Mapping[str, Tensor], world: World) -> None:
     """Write what a training cost, then its mean weights: those say that it is finished."""
     steps = experiment.train.steps
     seconds = checkpoint.position_of(checkpoint.path_of(job.folder, steps)).seconds

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -181,6 +182,7 @@ def provenance(metric: Metric) -> dict[str, object]:
     }
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)
