@@ -167,7 +167,7 @@ def open_comparison(
         )
     settings = {
         "arms": {label: describe(experiment) for label, experiment in arms.items()},
-        "terms": plain(terms),
+        "terms": {name: value for name, value in plain(terms).items() if name != "tolerance"},  # it bars, no more
         "data": {"digest": digests["data"], "shards": cache.names},
         "codecs": digests["codecs"],
         "study": study.name if study else "",
