@@ -5,7 +5,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from phonofilm.compare.figures import FAILED, HELD, OPEN, Verdict, difference, estimate, judge, outcome
+from phonofilm.compare.figures import FAILED, HELD, OPEN, Estimate, Verdict, difference, estimate, judge, outcome
 from phonofilm.compare.settings import claim, differing, plain
 from phonofilm.errors import UserError
 from phonofilm.evaluate.metrics import METRICS, Observation
@@ -122,7 +122,8 @@ def test_what_no_clip_asks_for_is_no_figure(level):
     [((HELD, HELD), HELD), ((HELD, OPEN), OPEN), ((OPEN, FAILED), FAILED), ((HELD, FAILED), FAILED)],
 )
 def test_a_claim_is_as_good_as_its_worst_comparison(found, wanted):
-    assert outcome([Verdict(against="x", difference=None, outcome=one) for one in found]) == wanted
+    nothing = Estimate(0.0, 0.0, 0.0, 1, 1)
+    assert outcome([Verdict(against="x", difference=nothing, outcome=one) for one in found]) == wanted
 
 
 def test_settings_are_the_same_in_every_process_and_differ_by_name(tmp_path):

@@ -18,25 +18,30 @@ def reduce_parts(parts: NDArray[np.float64], how: str) -> NDArray[np.float64]:
     value, weight = parts[..., 0], parts[..., 1]
     known = ~np.isnan(value)
     if how == "ratio":
-        return _quotient(np.where(known, value, 0.0).sum(-1), np.where(known, weight, 0.0).sum(-1))
+        return _quotient(np.where(known, value, 0.0), np.where(known, weight, 0.0))
     if how == "mean":
         return mean_known(value)
     if how == "median":
-        count = known.sum(-1, keepdims=True)
-        ordered = np.sort(value, axis=-1)  # NaN comes last
-        middle = [np.take_along_axis(ordered, np.maximum(k, 0), axis=-1) for k in ((count - 1) // 2, count // 2)]
-        return ((middle[0] + middle[1]) / 2)[..., 0] if value.shape[-1] else np.full(value.shape[:-1], np.nan)
+        return _median_known(value, known)
     raise ValueError(f"no reduction named {how!r}: one of {', '.join(REDUCTIONS)}")
 
 
 def mean_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean over the last axis of what is not NaN, NaN where nothing is."""
     known = ~np.isnan(values)
-    return _quotient(np.where(known, values, 0.0).sum(-1), known.sum(-1).astype(np.float64))
+    return _quotient(np.where(known, values, 0.0), known.astype(np.float64))
 
 
-def _quotient(total: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+def _quotient(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    total, weight = np.asarray(values.sum(-1)), np.asarray(weights.sum(-1))
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+
+
+def _median_known(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    count = known.sum(-1, keepdims=True)
+    ordered = np.sort(values, axis=-1)  # NaN comes last
+    low, high = (np.take_along_axis(ordered, np.maximum(k, 0), axis=-1) for k in ((count - 1) // 2, count // 2))
+    return np.asarray(((low + high) / 2)[..., 0])
 
 
 def bootstrap(parts: NDArray[np.float64], how: str, *, seed: int = 0) -> tuple[float, float]:
