@@ -75,7 +75,7 @@ def done(place, tmp_path_factory):
     with pytest.MonkeyPatch.context() as always:
         for where, name in ((loop, "advance"), (jobs, "write_clip"), (readings, "read")):
             always.setattr(where, name, counted(name, getattr(where, name)))
-        for where, name, count in ((checkpoint, "save", 5), (readings, "read", 3), (work, "score", 3)):
+        for where, name, count in ((checkpoint, "save", 3), (readings, "read", 2), (work, "score", 3)):
             with pytest.MonkeyPatch.context() as once:
                 once.setattr(where, name, after(count, getattr(where, name)))
                 comparison = opened(place, folder, GUIDED)
@@ -88,14 +88,14 @@ def done(place, tmp_path_factory):
 
 def test_nothing_is_done_twice(done):
     _, counts = done
-    # Trainings stopped where a checkpoint had just been written; one reading was lost; controls are 2 x 2 more.
-    assert counts == {"advance": 4 * 6, "write_clip": 4 * 2 * 2, "read": 4 * 2 * 2 + 1 + 4}
+    # The training stopped where a checkpoint had just been written; one reading was lost; the controls are two more.
+    assert counts == {"advance": 4 * 4, "write_clip": 4 * 2, "read": 4 * 2 + 1 + 2}
 
 
 def test_a_stopped_job_ends_where_it_would_have(place, done, tmp_path):
     folder, _ = done
     recipe = light()
-    settings = replace(recipe.train, steps=6, seed=0)
+    settings = replace(recipe.train, steps=4, seed=0)
     whole = train(
         replace(recipe, train=settings), opened(place, folder, GUIDED).data, tmp_path, origin=Origin(device="cpu")
     )
@@ -103,8 +103,8 @@ def test_a_stopped_job_ends_where_it_would_have(place, done, tmp_path):
     assert kept.keys() == whole.keys()
     assert all(torch.equal(kept[name], whole[name]) for name in whole)
     cost = json.loads((folder / "light-mouth" / "seed-0" / "cost.json").read_text())
-    assert (cost["steps"], cost["samples"]) == (6, 24)
-    half, end = (checkpoint.position_of(folder / "light-mouth/seed-0" / f"step-0000000{k}").seconds for k in (4, 6))
+    assert (cost["steps"], cost["samples"]) == (4, 16)
+    half, end = (checkpoint.position_of(folder / "light-mouth/seed-0" / f"step-0000000{k}").seconds for k in (2, 4))
     assert 0 < half < end == pytest.approx(cost["seconds"], abs=1e-3)
 
 
@@ -116,7 +116,7 @@ def test_the_page(done):
         "nobody claims it",
         "heavy mouth, shuffled",
         "off minus on",
-        "24 samples",
+        "16 samples",
     ):
         assert words in page
     assert report["outcome"] == report["verdicts"][0]["outcome"] == "not decided at this budget"
@@ -155,8 +155,8 @@ def test_all_done_means_a_new_page_alone(place, done, monkeypatch):
     ("change", "message"),
     [
         ({"seeds": 3}, "terms.seeds 2, now 3"),
-        ({"amount": 48}, "terms.amount 24, now 48"),
-        ({"prompts": {"ball": 3}}, "terms.prompts.ball 2, now 3"),
+        ({"amount": 48}, "terms.amount 16, now 48"),
+        ({"prompts": {"ball": 3}}, "terms.prompts.ball 1, now 3"),
         ({"guidance": "on"}, 'terms.guidance "both", now "on"'),
     ],
 )

@@ -105,7 +105,11 @@ def _between(found: Estimate, metric: Metric) -> str:
 
 def main_table(result: Result) -> Table:
     """Arms, then controls, in rows; metrics in columns."""
-    rows = tuple((row, *(cell(result.figures.get((row, m.name)), m) for m in result.metrics)) for row in result.rows)
+    rows = tuple(
+        (row, *(cell(result.figures.get((row, m.name)), m) for m in result.metrics))
+        for row in result.rows
+        if any((row, m.name) in result.figures for m in result.metrics)
+    )
     return Table("Figures", ("system", *map(_head, result.metrics)), rows)
 
 
