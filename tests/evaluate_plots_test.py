@@ -4,12 +4,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from phonofilm.evaluate.plots import Interval, Point, histogram, intervals, scatter
+from phonofilm.evaluate.plots import Curve, Interval, Point, curves, histogram, intervals, scatter
 
 DRAWN = {
     "intervals": intervals([Interval("a < b", 0.5, 0.25, 0.75), Interval("c", 1.0, 1.0, 1.0)], "share"),
     "histogram": histogram([-10.0, 0.0, 0.0, 200.0, math.nan], "ms"),
     "scatter": scatter([Point("clip & co", 0.0, 1.0), Point("b", 10.0, 3.0), Point("no", math.nan, 1.0)], "x", "y"),
+    "curves": curves([Curve("a", [(0, 3.0), (9, math.nan), (10, 1.0)]), Curve("b & c", [(5, 2.0)])], "x", "y"),
 }
 
 
@@ -39,5 +40,15 @@ def test_higher_is_higher_and_names_are_tooltips():
     assert "<title>clip &amp; co: 0, 1</title>" in DRAWN["scatter"]
 
 
+def test_curves_fall_and_share_a_colour_by_label():
+    falling = re.search(r"<polyline points='([\d.]+),([\d.]+) ([\d.]+),([\d.]+)'", DRAWN["curves"])
+    left, top, right, bottom = map(float, falling.groups())  # NaN is left out
+    assert left < right
+    assert top < bottom
+    twice = curves([Curve("a", [(0, 1.0), (1, 2.0)]), Curve("a", [(0, 2.0), (1, 3.0)])], "x", "y")
+    assert len(set(re.findall(r"stroke='(#\w+)' stroke-width='1.5'", twice))) == 1
+
+
 def test_nothing_gives_nothing():
     assert (intervals([], "x"), histogram([math.nan], "x"), scatter([], "x", "y")) == ("", "", "")
+    assert curves([Curve("a", [(0, math.nan)])], "x", "y") == ""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from phonofilm.cli.arguments import parse
+from phonofilm.cli.compare import Compare
 from phonofilm.cli.evaluate import Evaluate
 from phonofilm.cli.generate import Generate
 from phonofilm.cli.importing import Import
@@ -24,6 +25,7 @@ COMMANDS: dict[str, type] = {
     "prepare": Prepare,
     "train": TrainRecipe,
     "evaluate": Evaluate,
+    "compare": Compare,
     "show": Show,
     "import": Import,
     "puppets": Puppets,

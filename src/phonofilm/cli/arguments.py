@@ -57,6 +57,14 @@ def check_number(name: str, value: float | None, *, low: float, high: float) -> 
         raise UserError(f"--{name} {value}: accepted is from {low} to {high}")
 
 
+def read_part(text: str) -> tuple[int, int]:
+    """The numbers of ``--part i/n``: which of how many shares of the work is this machine's."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise UserError(f"--part {text}: wanted is i/n with i from 0 and below n, such as 0/2")
+    return int(index), int(count)
+
+
 @contextlib.contextmanager
 def needs(extra: str) -> Iterator[None]:
     """Imports that want an extra of the package: says which one to install where something is missing."""

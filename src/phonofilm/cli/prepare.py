@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from phonofilm.cli.arguments import read_part
 from phonofilm.errors import UserError
 
 
@@ -39,9 +40,7 @@ class Prepare:
 
     def run(self) -> None:
         """Fill the folder."""
-        index, slash, count = self.part.partition("/")
-        if not (slash and index.isdigit() and count.isdigit()):
-            raise UserError(f"--part {self.part}: wanted is i/n with i from 0 and below n, such as 0/2")
+        part = read_part(self.part)
         if self.workers is not None and self.workers < 0:
             raise UserError(f"--workers {self.workers}: a number from 0 is wanted")
         from phonofilm.codecs.licences import check_licences
@@ -53,7 +52,7 @@ class Prepare:
             seed=self.seed,
             split=self.split,
             num_frames=self.frames,
-            part=(int(index), int(count)),
+            part=part,
         )
         experiment = find_recipe(self.recipe)
         check_licences((experiment.video_codec, experiment.audio_codec), self.accept)

@@ -99,10 +99,8 @@ def measure(metric: Metric, condition: str, observations: Iterable[Observation],
     ]
     if not asked:
         return None
-    measured = [metric.parts(f) for f in asked]
-    used = sum(p is not None for p in measured)
-    worst = metric.worst or (lambda found: None)
-    counted = [p if p is not None else worst(f) for p, f in zip(measured, asked, strict=True)]
+    used = sum(metric.parts(f) is not None for f in asked)
+    counted = [counts_as(metric, f) for f in asked]
     parts = np.array([p for p in counted if p is not None], dtype=np.float64).reshape(-1, 2)
     if not len(parts):
         return Figure(metric.name, condition, None, None, None, used, len(asked), voice)
@@ -110,6 +108,12 @@ def measure(metric: Metric, condition: str, observations: Iterable[Observation],
     low, high = bootstrap(parts, metric.how)
     known = (_finite(value), _finite(low), _finite(high))
     return Figure(metric.name, condition, known[0], known[1], known[2], used, len(asked), voice)
+
+
+def counts_as(metric: Metric, found: Observation) -> Parts | None:
+    """Return what a clip counts as in a figure: what was measured or the worst; None where it is left out."""
+    parts = metric.parts(found)
+    return metric.worst(found) if parts is None and metric.worst is not None else parts
 
 
 def _finite(value: float) -> float | None:

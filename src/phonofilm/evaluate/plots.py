@@ -13,6 +13,7 @@ WIDTH = 520
 LINE = 20
 LEFT = 90
 INK, SOFT, MARK = "#333", "#ccc", "#2a6fb0"
+COLOURS = (MARK, "#c8553d", "#3a8f5c", "#8a5fb0", "#b08a2a", "#4fa3b5", "#a04070", "#777")
 
 
 class Interval(NamedTuple):
@@ -28,12 +29,15 @@ def intervals(rows: Sequence[Interval], unit: str) -> str:
     """Dots with bars on one axis, one line each; "" where there is nothing to draw."""
     if not rows:
         return ""
-    axis = _Axis.over([v for r in rows for v in (r.low, r.value, r.high)], LEFT, WIDTH - 20)
+    left = max(LEFT, 20 + 6 * max(len(r.label) for r in rows))
+    axis = _Axis.over([v for r in rows for v in (r.low, r.value, r.high)], left, WIDTH - 20)
     height = LINE * len(rows) + 40
     parts = [axis.draw(height - 34, unit)]
+    if axis.low < 0 < axis.high:
+        parts.append(_line(axis.at(0.0), 0, axis.at(0.0), height - 34, INK, dash="3 3"))
     for k, row in enumerate(rows):
         y = LINE * k + 14
-        parts.append(_text(LEFT - 8, y + 4, row.label, "end"))
+        parts.append(_text(left - 8, y + 4, row.label, "end"))
         parts.append(_line(axis.at(row.low), y, axis.at(row.high), y, MARK))
         parts.append(f"<circle cx='{axis.at(row.value):.1f}' cy='{y}' r='4' fill='{MARK}'/>")
     return _svg(height, parts)
@@ -80,6 +84,39 @@ def scatter(points: Sequence[Point], across: str, up: str) -> str:
     for p in known:
         dot = f"cx='{axis.at(p.x):.1f}' cy='{side.at(p.y):.1f}' r='3.5' fill='{MARK}' fill-opacity='.6'"
         parts.append(f"<circle {dot}><title>{escape(p.name)}: {p.x:.3g}, {p.y:.3g}</title></circle>")
+    return _svg(floor + 36, parts)
+
+
+class Curve(NamedTuple):
+    """A line through points; curves of one label share a colour."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+
+
+def curves(lines: Sequence[Curve], across: str, up: str) -> str:
+    """Lines over one axis with their labels above; "" where there is nothing to draw."""
+    known = [Curve(c.label, [p for p in c.points if all(map(math.isfinite, p))]) for c in lines]
+    known = [c for c in known if c.points]
+    if not known:
+        return ""
+    labels = list(dict.fromkeys(c.label for c in known))
+    top = 34 + LINE * len(labels)
+    floor = top + 220
+    axis = _Axis.over([x for c in known for x, _ in c.points], 60, WIDTH - 20)
+    side = _Axis.over([y for c in known for _, y in c.points], floor, top)
+    parts = [axis.draw(floor, across), _line(60, top, 60, floor, SOFT), _text(60, top - 10, up, "start")]
+    for value in np.linspace(side.low, side.high, 5).tolist():
+        parts.append(_text(54, side.at(value) + 4, f"{value:.3g}", "end"))
+    for k, label in enumerate(labels):
+        parts.append(_line(60, LINE * k + 10, 84, LINE * k + 10, COLOURS[k % len(COLOURS)]))
+        parts.append(_text(90, LINE * k + 14, label, "start"))
+    for curve in known:
+        colour = COLOURS[labels.index(curve.label) % len(COLOURS)]
+        path = " ".join(f"{axis.at(x):.1f},{side.at(y):.1f}" for x, y in curve.points)
+        parts.append(f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='1.5'/>")
+        x, y = curve.points[-1]
+        parts.append(f"<circle cx='{axis.at(x):.1f}' cy='{side.at(y):.1f}' r='2.5' fill='{colour}'/>")
     return _svg(floor + 36, parts)
 
 

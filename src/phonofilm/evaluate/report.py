@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -161,28 +163,26 @@ def text(report: Report) -> str:
 
 def records(report: Report) -> list[dict[str, object]]:
     """Return one record per figure, with all that it takes to read it."""
-    versions = {name: _version(name) for name in PACKAGES}
-    by_name = {metric.name: metric for metric in METRICS}
-    rows = []
-    for figure in report.figures:
-        metric = by_name[figure.metric]
-        rows.append(
-            {
-                **figure._asdict(),
-                "title": metric.title,
-                "better": metric.better,
-                "unit": metric.unit,
-                "evaluator": metric.evaluator,
-                "versions": versions,
-                "preparation": PREPARATION[metric.name.split(".")[0]],
-                "interval": "95 %, bootstrap over clips, 2000 resamples, seed 0",
-                "comparable_to_papers": False,
-                "phonofilm": __version__,
-            }
-        )
-    return rows
+    about = {metric.name: provenance(metric) for metric in METRICS}
+    interval = {"interval": "95 %, bootstrap over clips, 2000 resamples, seed 0"}
+    return [figure._asdict() | about[figure.metric] | interval for figure in report.figures]
 
 
+def provenance(metric: Metric) -> dict[str, object]:
+    """Return what it takes to read a metric's figures, but for how their intervals were made."""
+    return {
+        "title": metric.title,
+        "better": metric.better,
+        "unit": metric.unit,
+        "evaluator": metric.evaluator,
+        "versions": {name: _version(name) for name in PACKAGES},
+        "preparation": PREPARATION[metric.name.split(".")[0]],
+        "comparable_to_papers": False,
+        "phonofilm": __version__,
+    }
+
+
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -201,7 +201,7 @@ SHOWN = 4
 
 def page(report: Report, clips: Path) -> str:
     """Write the report as one HTML page that needs nothing beside it: tables, and best, middle and worst clips."""
-    parts = [f"<h2>{escape(table.title)}</h2>{_html(table)}" for table in tables(report)]
+    parts = [f"<h2>{escape(table.title)}</h2>{hypertext(table)}" for table in tables(report)]
     listed = "".join(f"<li><b>{name}</b>: {escape(CONDITIONS[name])}</li>" for name in conditions(report))
     parts.append(f"<p>Each cell: figure [95 % interval] (clips used / asked for).</p><ul>{listed}</ul>")
     ranked = sorted(
@@ -212,11 +212,16 @@ def page(report: Report, clips: Path) -> str:
     rows = {"best": ranked[:SHOWN], "middle": ranked[middle : middle + SHOWN], "worst": ranked[-SHOWN:]}
     for name, some in rows.items():
         if some:
-            figures = "".join(_figure(o, clips / f"{o.id}.mp4") for o in some)
+            figures = "".join(shown(o, clips / f"{o.id}.mp4") for o in some)
             parts.append(f"<h2>By the lips: {name}</h2>{figures}")
     parts.append(_plots(report))
     parts += [f"<p>{escape(name)}: {escape(value)}</p>" for name, value in report.about.items()]
-    head = f"<meta charset='utf-8'><title>phonofilm evaluate</title><style>{STYLE}</style>"
+    return whole_page("phonofilm evaluate", parts)
+
+
+def whole_page(title: str, parts: Sequence[str]) -> str:
+    """Put parts of HTML into a page that needs nothing beside it."""
+    head = f"<meta charset='utf-8'><title>{escape(title)}</title><style>{STYLE}</style>"
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>"
 
 
@@ -241,13 +246,15 @@ def _plots(report: Report) -> str:
     return f"<h2>Plots</h2>{''.join(boxes)}"
 
 
-def _html(table: Table) -> str:
+def hypertext(table: Table) -> str:
+    """Lay out a table as HTML."""
     head = "".join(f"<th>{escape(name)}</th>" for name in table.head)
     body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in table.rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _figure(seen: Observation, clip: Path) -> str:
+def shown(seen: Observation, clip: Path) -> str:
+    """Write a clip and what was seen and heard in it as HTML that needs nothing beside it; "" where it is missing."""
     if not clip.is_file():
         return ""
     data = base64.b64encode(clip.read_bytes()).decode()

@@ -85,13 +85,7 @@ def _generated_by(model: str, cases: Sequence[Case], clips: Path) -> list[Job]:
 
 def score(cases: Sequence[Case], readings: Iterable[Reading]) -> Report:
     """Judge all readings and reduce them to figures, over all voices and for each."""
-    by_case = {case.id: case for case in cases}
-    readings = list(readings)
-    observations = [
-        replace(judge(by_case[r.id], r.picture, r.sound, condition=r.source, fps=r.fps), problem=r.problem)
-        for r in readings
-    ]
-    observations += _shuffled(cases, {r.id: r for r in readings if r.source == "generated"})
+    observations = judge_all(cases, readings)
     conditions = list(dict.fromkeys(o.condition for o in observations))
     voices = ["", *sorted({case.voice for case in cases if case.voice})]
     figures = [
@@ -102,6 +96,17 @@ def score(cases: Sequence[Case], readings: Iterable[Reading]) -> Report:
         if (figure := measure(metric, condition, observations, voice))
     ]
     return Report(observations=tuple(observations), figures=tuple(figures))
+
+
+def judge_all(cases: Sequence[Case], readings: Iterable[Reading]) -> list[Observation]:
+    """Judge readings, and the generated ones once more with the sound of each beside another's picture."""
+    by_case = {case.id: case for case in cases}
+    readings = list(readings)
+    observations = [
+        replace(judge(by_case[r.id], r.picture, r.sound, condition=r.source, fps=r.fps), problem=r.problem)
+        for r in readings
+    ]
+    return observations + _shuffled(cases, {r.id: r for r in readings if r.source == "generated"})
 
 
 def _shuffled(cases: Sequence[Case], readings: dict[str, Reading]) -> list[Observation]:

@@ -30,6 +30,8 @@ class Position:
     """Steps done; the next one has this number."""
     shards: tuple[str, ...] = ()
     """Files of the cache that the steps to come draw from."""
+    seconds: float = 0.0
+    """Spent in the steps so far; saving and sampling do not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,14 @@ def restore(path: Path, learner: Learner) -> Position:
     state = learner.state()
     dcp.load(state, checkpoint_id=path)
     set_optimizer_state_dict(learner.backbone, learner.optimiser, state["optimiser"])
+    return position_of(path)
+
+
+def position_of(path: Path) -> Position:
+    """How far the run of a checkpoint was."""
     content = json.loads((path / POSITION).read_text())
-    return Position(step=content["step"], shards=tuple(content["shards"]))
+    seconds = content.get("seconds", 0.0)  # checkpoints of earlier versions do not hold it
+    return Position(step=content["step"], shards=tuple(content["shards"]), seconds=seconds)
 
 
 def best_of(folder: Path) -> tuple[int, float]:

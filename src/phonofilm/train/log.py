@@ -21,6 +21,7 @@ class Log:
 
     def __init__(self, folder: Path, *, first: int, steps: int, batch: int, speaks: bool) -> None:
         self.speaks, self.batch, self.steps = speaks, batch, steps
+        self.seconds = 0.0
         self.times: deque[float] = deque([time.monotonic()], maxlen=RECENT + 1)
         self.losses: deque[Mapping[str, float]] = deque(maxlen=RECENT)
         self.live = speaks and sys.stderr.isatty()
@@ -31,6 +32,7 @@ class Log:
     def step(self, step: int, losses: Mapping[str, float], extra: Mapping[str, float]) -> None:
         """Record a step that is done; every ``RECENT`` steps in full, the bar every time."""
         self.times.append(time.monotonic())
+        self.seconds += self.times[-1] - self.times[-2]
         self.losses.append(losses)
         if not self.speaks:
             return

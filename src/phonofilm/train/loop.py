@@ -79,7 +79,7 @@ def train(
         if done := checkpoint.steps_of(folder):
             position = checkpoint.restore(checkpoint.path_of(folder, done[-1]), learner)
             dataset = _as_seen(dataset, position)
-        steps = experiment.train.steps
+        steps, spent = experiment.train.steps, position.seconds
         speaks = {"steps": steps, "batch": experiment.train.batch, "speaks": world.first}
         with Log(folder, first=position.step, **speaks) as log:
             for step in range(position.step, steps):
@@ -87,7 +87,8 @@ def train(
                 log.step(step, losses, {"gradient": norm, "rate": optim.rate(experiment.optim, step, steps)})
                 if _due(step, experiment.train.save_every, steps) or _due(step, experiment.train.sample_every, steps):
                     dataset = _shared_refresh(dataset, world)
-                    checkpoint.save(folder, learner, Position(step=step + 1, shards=_shards(dataset)), world)
+                    position = Position(step=step + 1, shards=_shards(dataset), seconds=spent + log.seconds)
+                    checkpoint.save(folder, learner, position, world)
                     if _due(step, experiment.train.sample_every, steps):
                         look(learner, watch, folder, step + 1, log)
                     log.resume_clock()
@@ -208,7 +209,5 @@ def _as_seen(dataset: Dataset, position: Position) -> Dataset:
 
 def _shared_refresh(dataset: Dataset, world: World) -> Dataset:
     """What has been added since, as the first process sees it: all must draw from the same."""
-    seen = [_shards(dataset.refreshed()) if world.first else ()]
-    if world.size > 1:
-        torch.distributed.broadcast_object_list(seen)
-    return _as_seen(dataset, Position(step=0, shards=seen[0]))
+    seen = world.told(_shards(dataset.refreshed()) if world.first else ())
+    return _as_seen(dataset, Position(step=0, shards=seen))

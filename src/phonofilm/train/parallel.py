@@ -9,7 +9,9 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -22,6 +24,7 @@ from phonofilm.backbone import Backbone
 from phonofilm.errors import UserError
 from phonofilm.experiment import Train
 
+T = TypeVar("T")
 ARITHMETICS = ("auto", "bfloat16", "float32")
 
 
@@ -43,6 +46,13 @@ class World:
         if self.size > 1:
             dist.barrier()
 
+    def told(self, value: T) -> T:
+        """What the first process gives here, for all."""
+        box = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(box)
+        return box[0]
+
     def mean(self, values: Tensor) -> Tensor:
         """Mean of a small tensor over all processes."""
         if self.size > 1:
@@ -52,8 +62,12 @@ class World:
 
 
 @contextmanager
-def world(device: str = "") -> Iterator[World]:
-    """The processes that torchrun started, or this one alone; the device is a GPU where there is one."""
+def world(device: str = "", *, patience: timedelta | None = None) -> Iterator[World]:
+    """The processes that torchrun started, or this one alone; the device is a GPU where there is one.
+
+    A world inside another is the same one: processes cannot meet a second time. ``patience`` is how long they wait
+    for each other, torch's minutes if not given.
+    """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind == "cuda":
@@ -62,14 +76,16 @@ def world(device: str = "") -> Iterator[World]:
     else:
         place = torch.device(kind)
     backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
-    if size > 1:
-        dist.init_process_group(backend)
-    else:
+    inside = dist.is_initialized()
+    if not inside and size > 1:
+        dist.init_process_group(backend, timeout=patience)
+    elif not inside:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     try:
         yield World(rank, size, place)
     finally:
-        dist.destroy_process_group()
+        if not inside:
+            dist.destroy_process_group()
 
 
 def spread(backbone: Backbone, train: Train, world: World) -> None:

@@ -1,0 +1,103 @@
+"""``phonofilm compare``: do the jobs that are still to be done, and write the page when none is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from phonofilm.compare import work
+from phonofilm.compare.page import Result, write_page, write_result
+from phonofilm.compare.plan import Comparison, Job
+from phonofilm.compare.work import Machine
+from phonofilm.evaluate import readings
+from phonofilm.evaluate.prompts import Case, held_out, read_cases, write_prompts
+from phonofilm.evaluate.run import judge_all
+from phonofilm.train.log import FIGURES
+from phonofilm.train.parallel import World
+
+PROMPTS = "prompts.jsonl"
+PATIENCE = timedelta(days=1)
+"""How long the other processes wait while the first one makes and reads clips."""
+
+
+def compare(comparison: Comparison, machine: Machine, world: World, *, page: Path | None = None) -> bool:
+    """Do this machine's share of the jobs; write the page where all jobs of all machines are done.
+
+    ``page`` is a markdown file that the page is copied to. Returns whether the page was written.
+    """
+    cases = cases_of(comparison, world)
+    index, count = machine.part
+    for number, job in list(enumerate(comparison.jobs))[index::count]:
+        if world.told(work.is_done(comparison, job)):
+            continue
+        if world.first:
+            print(f"job {number + 1} of {len(comparison.jobs)}: {job.arm}, seed {job.seed}", flush=True)
+        work.do(comparison, job, cases, machine, world)
+    if not world.first:
+        return False
+    left = [job for job in comparison.jobs if not work.is_done(comparison, job)]
+    if left:
+        print(f"{len(left)} of {len(comparison.jobs)} jobs are still to be done; the page comes with the last of them")
+        return False
+    result = gather(comparison, cases, machine)
+    write_result(result, comparison.folder)
+    if page is not None:
+        write_page(result, page)
+    print(page or comparison.folder / "report.html")
+    return True
+
+
+def cases_of(comparison: Comparison, world: World) -> tuple[Case, ...]:
+    """The held-out prompts that all models are given, from the folder."""
+    path = comparison.folder / PROMPTS
+    if world.first and not path.exists():
+        write_prompts(path, held_out("test", comparison.terms.prompts))
+    world.wait()
+    return read_cases(path)
+
+
+def gather(comparison: Comparison, cases: tuple[Case, ...], machine: Machine) -> Result:
+    """All that the page tells: what was seen and heard, what it cost, and how the losses fell."""
+    controls = [
+        *(readings.Job(case=case, source="truth") for case in cases),
+        *(readings.Job(case=case, source="codecs", path=comparison.codecs) for case in cases),
+    ]
+    found = readings.read_all(controls, comparison.folder / "controls.jsonl", workers=machine.workers)
+    jobs = comparison.jobs
+    return Result(
+        comparison=comparison,
+        cases=cases,
+        seen={
+            (arm, guidance): tuple(
+                tuple(judge_all(cases, readings.load(work.readings_of(job, guidance)))) for job in _of(jobs, arm)
+            )
+            for arm in comparison.arms
+            for guidance in comparison.guidances
+        },
+        controls=tuple(judge_all(cases, found)),
+        costs={
+            arm: tuple(json.loads((j.folder / work.COST).read_text()) for j in _of(jobs, arm))
+            for arm in comparison.arms
+        },
+        losses={arm: tuple(losses_of(job.folder / FIGURES) for job in _of(jobs, arm)) for arm in comparison.arms},
+    )
+
+
+def _of(jobs: Sequence[Job], arm: str) -> list[Job]:
+    return [job for job in jobs if job.arm == arm]
+
+
+def losses_of(log: Path) -> dict[str, list[tuple[int, float]]]:
+    """Each training loss by step. What was logged before a stop and done again counts as it was the second time."""
+    found: dict[str, dict[int, float]] = {}
+    for line in log.read_text().splitlines():
+        row = {}
+        with contextlib.suppress(json.JSONDecodeError):  # a line that a killed run left unfinished
+            row = json.loads(line)
+        for name, value in row.items():
+            if name.startswith("loss/"):
+                found.setdefault(name.removeprefix("loss/"), {})[row["step"]] = value
+    return {name: sorted(points.items()) for name, points in found.items()}

@@ -1,0 +1,181 @@
+"""One job of a comparison: a training, its clips, and what is seen and heard in them; each part is done once."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from phonofilm.codecs.audio import AudioCodec
+from phonofilm.codecs.protocols import VideoCodec
+from phonofilm.codecs.video import load_video_codec
+from phonofilm.compare.plan import OFF, Comparison, Job
+from phonofilm.data.cache import write_atomically
+from phonofilm.data.samples import Dataset
+from phonofilm.evaluate import readings
+from phonofilm.evaluate.clips import make_clips
+from phonofilm.evaluate.prompts import Case
+from phonofilm.experiment import Experiment
+from phonofilm.generate import Film
+from phonofilm.stored import shards
+from phonofilm.train import checkpoint
+from phonofilm.train.loop import Origin, advance, start, train
+from phonofilm.train.parallel import World
+from phonofilm.weights import WEIGHTS, Checkpoint, Training, hash_of, load_shards, save_checkpoint
+
+MODEL, COST, PACE = "model", "cost.json", "pace.json"
+COLD, WARM = 2, 8
+"""Steps before and while a recipe is timed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How one machine does its share; nothing of it changes a result."""
+
+    part: tuple[int, int] = (0, 1)
+    """Which of how many shares of the jobs."""
+    workers: int = 2
+    """Processes that read clips."""
+    device: str = ""
+    """cpu or cuda; a GPU if there is one."""
+    save_every: int | None = None
+    """Steps between checkpoints; the recipe's if None."""
+    compile: bool | None = None
+    """Compile the blocks; as the recipe says if None."""
+
+
+def readings_of(job: Job, guidance: str) -> Path:
+    """Where a job's finished readings stand."""
+    return job.folder / f"guidance-{guidance}.jsonl"
+
+
+def is_done(comparison: Comparison, job: Job) -> bool:
+    """Whether a job is trained and all its clips are scored."""
+    return all(readings_of(job, guidance).exists() for guidance in comparison.guidances)
+
+
+def do(comparison: Comparison, job: Job, cases: tuple[Case, ...], machine: Machine, world: World) -> None:
+    """Do what a job still lacks. All processes train, the first one makes and reads the clips."""
+    experiment = on_machine(comparison.arms[job.arm], job, machine)
+    if world.told(not (job.folder / MODEL / "experiment.json").exists()):
+        steps = decide_steps(comparison, job, experiment, world)
+        last = replace(experiment.train, steps=steps, sample_every=steps)
+        experiment = replace(experiment, train=last)
+        weights = train(experiment, comparison.data, job.folder, origin=Origin(device=machine.device))
+        if world.first:
+            keep(comparison, job, experiment, weights, world)
+    for guidance in comparison.guidances if world.first else ():
+        if not readings_of(job, guidance).exists():
+            film = film_of(comparison, job, experiment, str(world.device))
+            score(job, film if guidance != OFF else unguided(film), cases, guidance, machine)
+    world.wait()
+
+
+def on_machine(experiment: Experiment, job: Job, machine: Machine) -> Experiment:
+    """A recipe with a job's seed and what the machine says."""
+    given = {"save_every": machine.save_every, "compile": machine.compile}
+    known = {name: value for name, value in given.items() if value is not None}
+    return replace(experiment, train=replace(experiment.train, seed=job.seed, **known))
+
+
+def decide_steps(comparison: Comparison, job: Job, experiment: Experiment, world: World) -> int:
+    """Steps of a job. A budget in minutes is timed once and the decision kept: the learning rate follows from it."""
+    terms, path = comparison.terms, job.folder / PACE
+    assert terms.amount is not None
+    if terms.budget == "samples":
+        return round(terms.amount) // experiment.train.batch
+    if world.told(not path.exists()):
+        seconds = pace(experiment, comparison.data, world)
+        if world.first:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            steps = max(1, round(60 * terms.amount / seconds))
+            write_atomically(path, json.dumps({"seconds_per_step": seconds, "steps": steps}) + "\n")
+    return world.told(json.loads(path.read_text())["steps"] if world.first else 0)
+
+
+def pace(experiment: Experiment, dataset: Dataset, world: World) -> float:
+    """Seconds of a warm step, with weights that are thrown away."""
+    learner, began = start(experiment, world), 0.0
+    for step in range(COLD + WARM):
+        if step == COLD:
+            began = time.monotonic()
+        advance(experiment, learner, dataset, step, world)
+    return (time.monotonic() - began) / WARM
+
+
+def keep(comparison: Comparison, job: Job, experiment: Experiment, weights: Mapping[str, Tensor], world: World) -> None:
+    """Write what a training cost, then its mean weights: those say that it is finished."""
+    steps = experiment.train.steps
+    seconds = checkpoint.position_of(checkpoint.path_of(job.folder, steps)).seconds
+    samples = steps * experiment.train.batch
+    cost = {
+        "parameters": comparison.sizes[job.arm],
+        "steps": steps,
+        "samples": samples,
+        "seconds": round(seconds, 3),
+        "samples_per_s": round(samples / seconds, 3),
+        "machine": machine_name(world.device),
+        "processes": world.size,
+        "torch": torch.__version__,
+    }
+    write_atomically(job.folder / COST, json.dumps(cost, indent=1) + "\n")
+    save_checkpoint(job.folder / MODEL, experiment, weights, Training(notes=cost))
+
+
+def machine_name(device: torch.device) -> str:
+    """The GPU, or the CPU with the number of threads of this process."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    table = Path("/proc/cpuinfo")
+    named = [row for row in table.read_text().splitlines() if row.startswith("model name")] if table.exists() else []
+    name = named[0].partition(":")[2].strip() if named else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads a process"
+
+
+@lru_cache(maxsize=1)
+def _codecs(folder: Path, device: str) -> tuple[VideoCodec, AudioCodec]:
+    return load_video_codec(folder).to(device), AudioCodec.load(folder).to(device)
+
+
+def film_of(comparison: Comparison, job: Job, experiment: Experiment, device: str) -> Film:
+    """A job's mean weights, ready to generate."""
+    paths = shards(job.folder / MODEL / WEIGHTS)
+    backbone = experiment.model.build()
+    load_shards(backbone, paths)
+    video_codec, audio_codec = _codecs(comparison.codecs, device)
+    loaded = Checkpoint(
+        experiment=experiment,
+        backbone=backbone.eval().requires_grad_(False).to(device),
+        video_codec=video_codec,
+        audio_codec=audio_codec,
+        training=Training(),
+        hash=hash_of(paths),
+    )
+    return Film(name=f"{job.arm}, seed {job.seed}", checkpoint=loaded, device=device)
+
+
+def unguided(film: Film) -> Film:
+    """The same model without guidance, and without what finishes it."""
+    experiment = replace(film.checkpoint.experiment, guidance=(), finish=None)
+    return replace(film, checkpoint=replace(film.checkpoint, experiment=experiment))
+
+
+def score(job: Job, film: Film, cases: tuple[Case, ...], guidance: str, machine: Machine) -> None:
+    """Make the clips that are missing, read them, and write all readings at once when the last is there."""
+    clips = clips_of(job, guidance)
+    make_clips(film, cases, clips)
+    wanted = [readings.Job(case=case, source="generated", path=clips / f"{case.id}.mp4") for case in cases]
+    found = readings.read_all(wanted, clips / "readings.jsonl", workers=machine.workers)
+    write_atomically(readings_of(job, guidance), "".join(readings.dump(reading) + "\n" for reading in found))
+
+
+def clips_of(job: Job, guidance: str) -> Path:
+    """Where a job's clips stand."""
+    return job.folder / f"guidance-{guidance}"
