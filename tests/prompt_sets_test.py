@@ -7,6 +7,7 @@ from PIL import Image
 
 from phonofilm.cli import main
 from phonofilm.cli.generate import read_jobs
+from phonofilm.cli.prompts import VerseBench
 from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import find_entries
 from phonofilm.media import write_wave
@@ -149,7 +150,7 @@ def test_portraits_with_three_fields(tmp_path):
 
 def test_generate_and_evaluate_read_what_is_written(downloaded, tmp_path, capsys):
     out = tmp_path / "out" / "prompts.jsonl"
-    main(["prompts", "verse-bench", str(downloaded), "-o", str(out)])
+    VerseBench(source=downloaded, out=out).run()
     assert "2 prompts" in capsys.readouterr().out
     jobs = read_jobs(out, tmp_path / "clips")
     assert [job.out.name for job in jobs] == ["00000.mp4", "01083.mp4"]

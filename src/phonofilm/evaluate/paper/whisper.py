@@ -1,8 +1,8 @@
 """Words that a Whisper checkpoint hears, counted as Seed-TTS-eval counts English.
 
-The checkpoint is the user's own folder in transformers' format, such as whisper-large-v3; nothing is downloaded. What is
-fed to it and what is asked of it follow BytedanceSpeech/seed-tts-eval 752f429 (run_wer.py), and the network is the one
-that this script calls too, transformers' own.
+The checkpoint is the user's own folder in transformers' format, such as whisper-large-v3; nothing is downloaded. What
+is fed to it and what is asked of it follow BytedanceSpeech/seed-tts-eval 752f429 (run_wer.py), and the network is the
+one that this script calls too, transformers' own.
 """
 
 from __future__ import annotations
@@ -100,8 +100,6 @@ def _read(entry: Entry, clip: Clip) -> Found:
     try:
         heard = transcribe(entry.weights["whisper"], clip.audio.mean(0).numpy(), clip.sample_rate)
         return Found(values={WER.name: (word_error_rate(said, heard), 1.0)})
-    except UserError:
-        raise
     except ValueError as error:
         raise Unmeasured(str(error)) from error
 
