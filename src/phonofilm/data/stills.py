@@ -22,6 +22,8 @@ class Stills:
     """
 
     clips: Dataset
+    often: int = 1
+    """How many stills come for each clip."""
 
     @property
     def codes(self) -> Codes:
@@ -35,8 +37,8 @@ class Stills:
 
     @property
     def buckets(self) -> dict[int, int]:
-        """Length in pixel frames to number of clips; as many stills as clips."""
-        return {LENGTH: sum(self.clips.buckets.values()), **self.clips.buckets}
+        """Length in pixel frames to number of clips; buckets are drawn by these numbers."""
+        return {LENGTH: self.often * self._count, **self.clips.buckets}
 
     def read(self, num_frames: int, indices: Sequence[int]) -> list[Sample]:
         """Clips of one bucket."""
@@ -46,14 +48,21 @@ class Stills:
 
     def refreshed(self) -> Stills:
         """With the clips that have been added since."""
-        return Stills(self.clips.refreshed())
+        return dataclasses.replace(self, clips=self.clips.refreshed())
 
-    def _still(self, index: int) -> Sample:
+    @property
+    def _count(self) -> int:
+        return sum(self.clips.buckets.values())
+
+    def _still(self, number: int) -> Sample:
+        if not 0 <= number < self.often * self._count:
+            raise IndexError(f"there is no still {number}: {self._count} clips give {self.often} each")
+        index = number % self._count
         for length, count in self.clips.buckets.items():
             if index < count:
                 return self._first_of(self.clips.read(length, [index])[0])
             index -= count
-        raise IndexError(f"there are {self.buckets[LENGTH]} stills")
+        raise AssertionError("unreachable: the index is below the sum of all counts")
 
     def _first_of(self, sample: Sample) -> Sample:
         audio = self.codes.layout(dataclasses.replace(self.geometry, num_frames=LENGTH), (1, 1)).audio.frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from phonofilm.architectures.jova import JoVA
 from phonofilm.backbone import PooledDataStreamConfig, PooledStreamConfig, StreamConfig
@@ -81,13 +82,15 @@ def jova_pocket() -> Experiment:
 
 
 def jova_pocket_stage2() -> Experiment:
-    """Going on from ``jova_pocket``'s weights: at its full rate a trained model loses what it knows (docs/log.md)."""
+    """Going on from weights that speak and do not read scenes: mostly stills, mostly noise, half the rate."""
     pocket = jova_pocket()
     return replace(
         pocket,
         name="jova_pocket_stage2",
-        optim=replace(pocket.optim, lr=5e-4),
-        train=replace(pocket.train, steps=2000),
+        data=partial(Stills, often=4),
+        density=LogitNormal(std=1.8, shift=30.0),
+        optim=replace(pocket.optim, lr=5e-4, warmup=20, ema=0.98),
+        train=replace(pocket.train, steps=300),
     )
 
 

@@ -27,7 +27,7 @@ from phonofilm.types import AVInput, Batch, Layout, Links, Span, Tokens
 
 R = TypeVar("R", AVInput, Batch)
 PAD = 24
-"""Conditions are padded to multiples of this where blocks are compiled, once per length: one holds nearly all sentences."""
+"""Conditions are padded to multiples of this where blocks are compiled, so that nearly all sentences share a graph."""
 
 
 def seed_of(*keys: str | int) -> int:

@@ -53,9 +53,7 @@ def clap_score(folder: Path, wave: Float[Tensor, " N"], text: str) -> float:
     processor, net = load_clap(folder)
     most = processor.feature_extractor.nb_max_samples
     if len(wave) > most:
-        raise ValueError(
-            f"{len(wave) / RATE:.1f} s of sound: CLAP hears {most / RATE:g} s, the rest is cut at random"
-        )
+        raise ValueError(f"{len(wave) / RATE:.1f} s of sound: CLAP hears {most / RATE:g} s, the rest is cut at random")
     given = processor(text=text, audio=wave.numpy(), sampling_rate=RATE, return_tensors="pt", padding=True)
     found = net(**given)
     return float(torch.nn.functional.cosine_similarity(found.text_embeds, found.audio_embeds, dim=1, eps=EPS)[0])
