@@ -18,7 +18,7 @@ from transformers import (
 
 END, START = "<|endoftext|>", "<|startoftranscript|>"
 SPECIAL = (END, START, "<|en|>", "<|transcribe|>", "<|notimestamps|>")
-LONGEST = 16
+LONGEST = 24
 LETTERS = sorted(ByteLevel.alphabet())
 
 
@@ -31,7 +31,7 @@ def whisper(folder):
     layers = {f"{side}_{what}": n for side in ("encoder", "decoder") for what, n in (("layers", 1), ("ffn_dim", 16))}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
     config = WhisperConfig(
-        vocab_size=len(tokenizer), num_mel_bins=8, d_model=16, max_target_positions=24, init_std=1.0,
+        vocab_size=len(tokenizer), num_mel_bins=8, d_model=16, max_target_positions=LONGEST, init_std=1.0,
         **layers, **heads, **ids,
     )  # fmt: skip
     torch.manual_seed(0)
