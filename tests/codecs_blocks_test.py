@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from phonofilm.codecs.blocks import FRAMES, SIZE, VALUES, BlockCodec, from_blocks, to_blocks
-from phonofilm.codecs.video import load_video_codec
+from phonofilm.codecs.loading import load_video_codec
 
 
 def tiny(channels=8):

@@ -13,9 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from phonofilm.codecs.audio import AudioCodec
-from phonofilm.codecs.protocols import VideoCodec
-from phonofilm.codecs.video import load_video_codec
+from phonofilm.codecs.loading import load_audio_codec, load_video_codec
+from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.compare.plan import OFF, Comparison, Job
 from phonofilm.data.cache import write_atomically
 from phonofilm.data.samples import Dataset
@@ -141,7 +140,7 @@ def machine_name(device: torch.device) -> str:
 
 @lru_cache(maxsize=1)
 def _codecs(folder: Path, device: str) -> tuple[VideoCodec, AudioCodec]:
-    return load_video_codec(folder).to(device), AudioCodec.load(folder).to(device)
+    return load_video_codec(folder).to(device), load_audio_codec(folder).to(device)
 
 
 def film_of(comparison: Comparison, job: Job, experiment: Experiment, device: str) -> Film:

@@ -36,6 +36,11 @@ class Stills:
         return self.clips.geometry
 
     @property
+    def speaker(self) -> str:
+        """Name of the speaker encoder behind the clips' voices; "" where they have none."""
+        return self.clips.speaker
+
+    @property
     def buckets(self) -> dict[int, int]:
         """Length in pixel frames to number of clips; buckets are drawn by these numbers."""
         return {LENGTH: self.often * self._count, **self.clips.buckets}
@@ -72,4 +77,5 @@ class Stills:
             audio=sample.audio[:, :audio],
             regions={name: region[:, :1] for name, region in sample.regions.items()},
             prompt=dataclasses.replace(sample.prompt, speech=()),
+            voices=(),
         )

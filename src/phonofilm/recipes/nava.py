@@ -154,7 +154,13 @@ def nava_study() -> Experiment:
 def joint(experiment: Experiment) -> Experiment:
     """The same on the clips and tasks of the other systems: no reference voices, no two speakers."""
     return replace(
-        experiment, name=f"{experiment.name}_joint", hear=None, stages={}, tasks=((T2AV, 0.75), (I2AV, 0.25))
+        experiment,
+        name=f"{experiment.name}_joint",
+        hear=None,
+        stages={},
+        tasks=((T2AV, 0.75), (I2AV, 0.25)),
+        dropout=tuple(dropout for dropout in experiment.dropout if dropout.edit is not NULL_VOICE),
+        guidance=tuple(away for away in experiment.guidance if away.edit is not NULL_VOICE),
     )
 
 

@@ -44,7 +44,7 @@ def systems() -> Study:
                 "jova": jova.jova_study(),
                 "ovi": ovi.ovi_study(),
                 "uniavgen": uniavgen.uniavgen_study(),
-                "nava": nava.nava_study(),
+                "nava": nava.nava_study_joint(),
                 "ccl": ccl_joint(),
             },
         ),

@@ -45,8 +45,8 @@ class Unrouted(ContextAttention):
 
     def forward(self, own: Hidden, other: Hidden, windows: Windows | None) -> Hidden:
         """The stream after reading."""
-        fresh = (replace(hidden, given=torch.zeros_like(hidden.given)) for hidden in (own, other))
-        return moved(own, super().forward(*fresh, windows).x)
+        reader, read = (replace(hidden, given=torch.zeros_like(hidden.given)) for hidden in (own, other))
+        return moved(own, super().forward(reader, read, windows).x)
 
 
 class UnroutedBlock(Block):

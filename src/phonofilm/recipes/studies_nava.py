@@ -18,12 +18,12 @@ STUDIES = ("nava_guidance", "nava_layers")
 def layered(*, num_align: int, num_fuse: int, mlp: int) -> Experiment:
     """NAVA with so many layers of each kind and MLPs of so many channels."""
     made = nava.model(width=160, heads=2, mlp=mlp, inner=160, num_align=num_align, num_fuse=num_fuse)
-    return replace(nava.nava_study(), model=made)
+    return replace(nava.nava_study_joint(), model=made)
 
 
 def nava_guidance() -> Study:
     """With and without the pass in which the streams do not see each other."""
-    study = nava.nava_study()
+    study = nava.nava_study_joint()
     by_text, apart = study.guidance
     return Study(
         name="nava_guidance",
@@ -54,7 +54,7 @@ def nava_layers() -> Study:
         arms=arms(
             "nava_layers",
             {
-                "align_then_fuse": nava.nava_study(),
+                "align_then_fuse": nava.nava_study_joint(),
                 "all_fuse": layered(num_align=0, num_fuse=7, mlp=680),
                 "all_align": layered(num_align=5, num_fuse=0, mlp=568),
             },

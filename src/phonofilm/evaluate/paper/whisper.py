@@ -75,7 +75,7 @@ def features(processor: Any, wave: Float[np.ndarray, " N"], sample_rate: int) ->
     from scipy.signal import resample
 
     if sample_rate != RATE:
-        wave = resample(wave, int(len(wave) * RATE / sample_rate))
+        wave = np.asarray(resample(wave, int(len(wave) * RATE / sample_rate)))
     most = processor.feature_extractor.n_samples
     if len(wave) > most:
         raise ValueError(f"{len(wave) / RATE:.1f} s of sound: Whisper hears {most / RATE:g} s at once")
