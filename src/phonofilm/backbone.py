@@ -123,28 +123,35 @@ class Port(nn.Module):
             return self.leave_x(modulate(hidden.x.float(), shift, scale))
 
 
-class PooledPort(Port):
-    """A port that adds the context's pooled text to the time vector (Esser et al. 2024) and to every token.
+class ReadingPort(Port):
+    """A port that adds the context's pooled text to every token, at first nothing of it.
 
     What holds everywhere (colours, whose voice) reaches every token at once; attention has to find it token by token.
-    Both ways start at nothing. Through the time vector alone reading took twice as many samples (docs/log.md).
+    Through the time vector alone reading took twice as many samples (docs/log.md).
     """
 
-    def __init__(self, config: PooledStreamConfig) -> None:
+    def __init__(self, config: PooledStreamConfig | PooledTowerConfig) -> None:
         super().__init__(config)
-        self.pooled = nn.Linear(config.pooled, config.time, bias=False)
         self.pooled_x = nn.Linear(config.pooled, config.width, bias=False)
-        nn.init.zeros_(self.pooled.weight)
         nn.init.zeros_(self.pooled_x.weight)
-
-    def times(self, stream: Stream, ctx: Context) -> Float[Tensor, "B 2 E"]:
-        """Noise level and text in one vector, for generated tokens and for given ones."""
-        return super().times(stream, ctx) + self.pooled(ctx.pooled).unsqueeze(1)
 
     def enter(self, stream: Stream, ctx: Context) -> Hidden:
         """Tokens that know the text."""
         hidden = super().enter(stream, ctx)
         return moved(hidden, hidden.x + self.pooled_x(ctx.pooled).unsqueeze(1))
+
+
+class PooledPort(ReadingPort):
+    """A port that adds the context's pooled text to the time vector, too (Esser et al. 2024), at first nothing."""
+
+    def __init__(self, config: PooledStreamConfig) -> None:
+        super().__init__(config)
+        self.pooled = nn.Linear(config.pooled, config.time, bias=False)
+        nn.init.zeros_(self.pooled.weight)
+
+    def times(self, stream: Stream, ctx: Context) -> Float[Tensor, "B 2 E"]:
+        """Noise level and text in one vector, for generated tokens and for given ones."""
+        return super().times(stream, ctx) + self.pooled(ctx.pooled).unsqueeze(1)
 
 
 class DataPort(Port):
@@ -200,8 +207,8 @@ class DataTowerConfig(TowerConfig):
         return DataTowerPort(self)
 
 
-class PooledTowerPort(TowerPort):
-    """A port of a Wan tower whose time vectors also carry the context's pooled text; see ``PooledPort``."""
+class PooledTowerPort(ReadingPort, TowerPort):
+    """A port of a Wan tower whose tokens and time vectors also carry the context's pooled text; see ``PooledPort``."""
 
     def __init__(self, config: PooledTowerConfig) -> None:
         super().__init__(config)
