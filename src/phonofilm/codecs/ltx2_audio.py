@@ -68,7 +68,8 @@ class LTX2AudioCodec(nn.Module):
         known = {vocoder_class.__name__: vocoder_class for vocoder_class in vocoders}
         if name not in known:
             raise ValueError(f"unknown vocoder {name!r}; accepted: {', '.join(known)}")
-        return cls(vae_class.from_config(vae), known[name].from_config(vocoder))  # pyright: ignore[reportArgumentType]
+        both = vae_class.from_config(vae), known[name].from_config(vocoder)  # pyright: ignore[reportAttributeAccessIssue]
+        return cls(*both)
 
     @classmethod
     def load(cls, folder: str | Path) -> LTX2AudioCodec:

@@ -76,6 +76,11 @@ class Pinned:
         return self.cache.geometry
 
     @property
+    def speaker(self) -> str:
+        """Name of the speaker encoder behind the clips' voices; "" where they have none."""
+        return self.cache.speaker
+
+    @property
     def buckets(self) -> dict[int, int]:
         """Length in pixel frames to number of clips."""
         return self.cache.buckets
