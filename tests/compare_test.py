@@ -88,8 +88,8 @@ def done(place, tmp_path_factory):
 
 def test_nothing_is_done_twice(done):
     _, counts = done
-    # The training stopped where a checkpoint had just been written; one reading was lost; the controls are two more.
-    assert counts == {"advance": 4 * 4, "write_clip": 4 * 2, "read": 4 * 2 + 1 + 2}
+    # The training stopped where a checkpoint had just been written; one reading was lost; the controls are four more.
+    assert counts == {"advance": 4 * 4, "write_clip": 4 * 2 * 2, "read": 4 * 2 * 2 + 1 + 4}
 
 
 def test_a_stopped_job_ends_where_it_would_have(place, done, tmp_path):
@@ -156,7 +156,7 @@ def test_all_done_means_a_new_page_alone(place, done, monkeypatch):
     [
         ({"seeds": 3}, "terms.seeds 2, now 3"),
         ({"amount": 48}, "terms.amount 16, now 48"),
-        ({"prompts": {"ball": 3}}, "terms.prompts.ball 1, now 3"),
+        ({"prompts": {"ball": 3}}, "terms.prompts.ball 2, now 3"),
         ({"guidance": "on"}, 'terms.guidance "both", now "on"'),
     ],
 )

@@ -9,7 +9,7 @@ from phonofilm.compare.plan import Terms, open_comparison
 from phonofilm.data.cache import Meta, codec_hash, write_shard
 from phonofilm.study import Study
 
-TERMS = Terms(seeds=2, amount=16, prompts={"ball": 1})
+TERMS = Terms(seeds=2, amount=16, prompts={"ball": 2})
 """Four steps of four samples."""
 
 

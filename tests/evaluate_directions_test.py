@@ -26,7 +26,7 @@ from phonofilm.puppets.stage import draw  # noqa: E402
 from phonofilm.types import Clip  # noqa: E402
 
 FPS = 24.0
-OTHER = {"speaker": 3, "ball": 1, "keyboard": 1, "dialogue": 2}
+OTHER = {"speaker": 5, "ball": 1, "keyboard": 1, "dialogue": 2}
 """Seeds of clips whose sound or picture is swapped in for that of seed 0; with speakers a low voice for a high one."""
 
 
@@ -78,7 +78,8 @@ HARM = {
     "turns": ("dialogue", late, muted, frozen),
     "looks": ("speaker", swapped_picture),
     "voice": ("speaker", swapped, muted),
-    "emotion": ("speaker", swapped_picture, swapped),
+    "voice_of_ten": ("speaker", swapped, muted),
+    "turn_voices": ("dialogue", swapped, muted),
     "identity": ("speaker", turning),
     "words": ("speaker", swapped, muted, noisy),
     "lines": ("speaker", swapped, muted),
@@ -87,7 +88,11 @@ HARM = {
 }
 """By probe, a stage and what harms its clips; each measure has to move under one of them and improve under none."""
 """Held to damage by tests of their own."""
-ELSEWHERE = {"reconstruction": "evaluate_reconstruction_test", "factors": "evaluate_sensitivity_test"}
+ELSEWHERE = {
+    "emotion": "evaluate_sensitivity_test",
+    "reconstruction": "evaluate_reconstruction_test",
+    "factors": "evaluate_sensitivity_test",
+}
 
 
 def read(name, entry, clip):

@@ -79,7 +79,7 @@ def every_task():
 def speaking():
     """A NAVA of two layers that reads reference voices, "trained" for what ``nava_study`` is."""
     study = find_recipe("nava_study")
-    network = nava.model(width=32, heads=2, inner=16, num_align=1, num_fuse=1)
+    network = nava.model(width=32, heads=2, mlp=64, inner=16, num_align=1, num_fuse=1)
     return replace(
         study,
         name="models:speaking",

@@ -10,7 +10,7 @@ from transformers import ByT5Tokenizer, T5Config, T5EncoderModel, UMT5Config, UM
 from phonofilm.architectures.ccl import CCL
 from phonofilm.architectures.jova import JoVA
 from phonofilm.architectures.nava import OverwritingVoice
-from phonofilm.architectures.uniavgen import ReleasedMelConfig, UniAVGen
+from phonofilm.architectures.uniavgen import Layer, MeetingLayer, ReleasedMelConfig, UniAVGen
 from phonofilm.backbone import StreamConfig, TowerConfig
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
@@ -39,12 +39,12 @@ LTX2 = {"base_channels": 16, "latent_channels": 1, "ch_mult": (1, 1, 1), "num_re
 BLOCKS = {"resnet_kernel_sizes": [3], "resnet_dilations": [[1]]}
 LTX2_VOCODER = {"hidden_channels": 64, "bwe_hidden_channels": 32} | BLOCKS
 LTX2_VOCODER |= {f"bwe_{name}": value for name, value in BLOCKS.items()}
-QWEN = {"upsample_initial_channel": 64, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1]]}
+QWEN = {"upsample_initial_channel": 64, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3, 5]]}
 TEXT = {"d_model": 12, "d_ff": 16, "d_kv": 6, "num_heads": 2, "num_layers": 1, "vocab_size": 384}
 WIDTH = {"width": 24, "heads": 2, "mlp": 32}
 ROPE = Rope(sizes=(4, 4, 4))
 SPEAKER = 8
-CHARACTERS = " ,.abcdefghijklmnopqrstuvwxyz"
+CHARACTERS = " ,.:abcdefghijklmnopqrstuvwxyz"
 
 
 def wan21():
@@ -121,7 +121,7 @@ def uniavgen():
         video=TowerConfig(channels=12, rope=ROPE, **WIDTH),
         audio=ReleasedMelConfig(channels=80, rope=Rope(sizes=(12, 0, 0)), **WIDTH),
         text=CharacterText(caption=("caption", 12), speech="speech", characters=len(CHARACTERS) + 1, inner=8, depth=1),
-        num_layers=2,
+        layers=(MeetingLayer, Layer),
         meeting=replace(released_meeting(torch.bfloat16), space=ROPE, place=ROPE),
     )
     return replace(small(uniavgen_paper(), model, wan22, qwen), name="paper_small:uniavgen")

@@ -17,7 +17,7 @@ def test_every_clip_gives_a_still():
     assert torch.equal(still.regions["mouth"], clip.regions["mouth"][:, :1])
     assert still.prompt.scene == clip.prompt.scene
     assert still.prompt.speech == ()
-    with pytest.raises(IndexError, match="18 stills"):
+    with pytest.raises(IndexError, match="no still 18: 18 clips give 1 each"):
         stills.read(LENGTH, [18])
 
 

@@ -230,7 +230,7 @@ def pack(weights: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
     stored = {}
     for name, tensor in weights.items():
         tensor = tensor.detach().float().contiguous()
-        if bits == 8 and tensor.ndim >= 2:
+        if bits == 8 and tensor.ndim >= 2 and tensor.numel():
             stored[name], stored[name + SCALE] = quantise(tensor)
         else:
             stored[name] = tensor if bits == 32 else tensor.bfloat16()

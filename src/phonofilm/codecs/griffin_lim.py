@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import torch
@@ -31,7 +32,7 @@ class GriffinLimVocoder(ModelMixin, ConfigMixin):
         sample_rate: int = 16000,
         n_fft: int = 1024,
         num_mels: int = 80,
-        upsample_rates: tuple[int, ...] = (256,),
+        upsample_rates: Sequence[int] = (256,),
         iterations: int = 48,
     ) -> None:
         super().__init__()
