@@ -119,7 +119,7 @@ def model(*, heads: tuple[int, int], head: int, mlp: int, num_blocks: int) -> CC
 
 
 def ccl_pocket() -> Experiment:
-    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 16.1 M parameters."""
+    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 16.3 M parameters."""
     return replace(
         jova.jova_pocket(),
         name="ccl_pocket",

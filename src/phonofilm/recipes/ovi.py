@@ -67,7 +67,7 @@ def model(*, width: int, heads: int, mlp: int, num_blocks: int) -> ByteOvi:
 
 
 def ovi_pocket() -> Experiment:
-    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 16.2 M parameters."""
+    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 16.3 M parameters."""
     return replace(
         jova.jova_pocket(),
         name="ovi_pocket",

@@ -131,7 +131,7 @@ def model(*, width: int, heads: int, mlp: int) -> ByteUniAVGen:
 
 
 def uniavgen_pocket() -> Experiment:
-    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 16.2 M parameters."""
+    """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 16.3 M parameters."""
     pocket = jova.jova_pocket()
     return replace(
         pocket,
