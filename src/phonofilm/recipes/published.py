@@ -198,7 +198,7 @@ def mmaudio_44k() -> AudioCodec:
 def ltx2_audio() -> LTX2AudioCodec:
     """LTX-2.3's audio VAE with its 48 kHz vocoder: 128 numbers at 25 Hz, stereo. diffusers' defaults are its sizes.
 
-    181,785,594 parameters and buffers, 347 MiB in 16 bits: the 348 MB file that NAVA's release loads.
+    181,785,594 parameters, 347 MiB in 16 bits; that this is the 348 MB file of NAVA's release is [inferred].
     """
     return LTX2AudioCodec.build({}, "LTX2VocoderWithBWE", {})
 
