@@ -41,6 +41,10 @@ class Random:
     def buckets(self):
         return {self.geometry.num_frames: 64}
 
+    @property
+    def speaker(self):
+        return self.experiment.hear.name if self.experiment.hear else ""
+
     def read(self, num_frames, indices):
         layout = self.codes.layout(self.geometry, self.experiment.patch)
         grid, (down, across) = layout.video, self.experiment.patch
@@ -51,6 +55,7 @@ class Random:
             regions={name: torch.rand(1, *shape) for name in self.experiment.regions},
             prompt=SAID,
             seed=0,
+            voices=(("", torch.randn(self.experiment.hear.channels)),) if self.experiment.hear else (),
         )
         return [sample] * len(indices)
 

@@ -114,6 +114,7 @@ def guided(model: Model, *terms: Away, finish: Finish | None = None, passes: Pas
 
     def call(input: AVInput) -> AVOutput:
         edits = [(term, term.edit(input)) for term in terms if term.applies(level(input))]
+        # An edit that changes nothing, as of a voice where none is given, leaves nothing to move away from.
         active = [(term, edit) for term, edit in edits if edit is not input]
         plain, *edited = passes(model, [input, *(edit for _, edit in active)])
         video, audio = plain.video, plain.audio
