@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from training import CODES, GEOMETRY, Noise
 pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[puppets]")
 
 from phonofilm.cli import main
+from phonofilm.cli.generate import read_jobs
 from phonofilm.data.cache import Cache, Meta, missing_shards, shard_path, write_shard
 from phonofilm.data.prepare import Wanted, prepare
 from phonofilm.encoders.speaker import PitchAndCepstrum, measure
@@ -20,6 +22,7 @@ from phonofilm.errors import UserError
 from phonofilm.experiment import find_recipe
 from phonofilm.guidance import Away, Swap, guided
 from phonofilm.media import read_manifest, write_wave
+from phonofilm.puppets.corpus import Corpus, make, read_truth
 from phonofilm.puppets.references import references
 from phonofilm.puppets.script import split_of
 from phonofilm.puppets.voice import VOICES, speak
@@ -97,6 +100,20 @@ def test_a_sentence_of_another_split_is_never_taken(monkeypatch):
     for seed in range(8):
         references({"": "ada"}, [], seed=seed, split="test")
     assert {split_of(words) for words in heard} == {"test"}
+
+
+def test_prompts_with_voices_follow_the_clips_of_a_corpus(tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    make(tmp_path, Corpus(clips=1, stages={"dialogue": 1.0}, size=32))
+    main(["puppets", "prompts", str(tmp_path)])
+    assert capsys.readouterr().out.endswith("1 prompts with voices\n")
+    (job,) = read_jobs(tmp_path / "prompts.jsonl", tmp_path / "made")
+    truth = read_truth(tmp_path).to_pylist()[0]
+    assert job.out.name == Path(truth["file"]).name
+    assert [words for _, words in job.request.prompt.speech] == [turn["words"] for turn in truth["speech"]]
+    assert [who for who, _ in job.request.voice] == ["left", "right"]
+    kinds = [measure(sound)[1].item() > math.log2(140) for _, sound in job.request.voice]
+    assert kinds == [VOICES[voice].height == "high" for voice in truth["voices"]]
 
 
 class Voiced(Noise):

@@ -31,7 +31,7 @@ COMMANDS: dict[str, type] = {
     "puppets": Puppets,
     "prompts": Prompts,
 }
-PARTS = {"puppets": ("make", "show"), "prompts": ("verse-bench", "seed-tts", "portraits")}
+PARTS = {"puppets": ("make", "prompts", "show"), "prompts": ("verse-bench", "seed-tts", "portraits")}
 """Commands of commands."""
 
 
