@@ -44,7 +44,7 @@ def write_place(folder):
     small_audio().save(folder / "codecs")
     codec = codec_hash(folder / "codecs")
     Meta(
-        geometry=GEOMETRY, codes=CODES, codec=codec, recipe="tiny", regions=("mouth",), source={"split": "train"}
+        geometry=GEOMETRY, codes=CODES, codec=codec, recipe="tiny", regions=("sounding",), source={"split": "train"}
     ).write(folder / "data")
     write_shard(Noise(), folder / "data", 5, 0)
     return folder

@@ -14,7 +14,9 @@ from phonofilm.data.puppets import Puppets, box_region
 from phonofilm.errors import UserError
 from phonofilm.experiment import find_recipe
 
-META = Meta(geometry=GEOMETRY, codes=CODES, codec="0123", recipe="tiny", regions=("mouth",), source={"split": "train"})
+META = Meta(
+    geometry=GEOMETRY, codes=CODES, codec="0123", recipe="tiny", regions=("sounding",), source={"split": "train"}
+)
 CLIPS = 70
 
 
@@ -38,7 +40,7 @@ def test_clips_come_back_in_half_precision(folder):
         assert sample.video.dtype == torch.float32
         assert torch.equal(sample.video, truth.video.half().float())
         assert torch.equal(sample.audio, truth.audio.half().float())
-        assert torch.equal(sample.regions["mouth"], truth.regions["mouth"])
+        assert torch.equal(sample.regions["sounding"], truth.regions["sounding"])
         assert (sample.prompt, sample.seed) == (truth.prompt, truth.seed)
     with pytest.raises(IndexError, match="no clip 70"):
         opened.read(5, [CLIPS])
@@ -162,10 +164,14 @@ def test_puppets_become_a_cache(codecs, tmp_path):
     assert one.audio.shape[1] == layout.audio.frames
     assert [one.seed, other.seed] == [7, 8]
     for sample in (one, other):
-        mouth = sample.regions["mouth"]
-        assert mouth.shape[1:] == sample.video.shape[1:]
-        assert mouth.mean() < 0.3
-        assert bool(mouth.any()) == (sample.stage == "speaker")
+        sounding = sample.regions["sounding"]
+        assert sounding.shape[1:] == sample.video.shape[1:]
+        assert 0 < sounding.mean() < 0.3
+    ball = next(sample for sample in (one, other) if sample.stage == "ball")
+    moving = (ball.video[:, 1:] - ball.video[:, :-1]).square().mean(dim=0) > 0.5
+    either = ball.regions["sounding"][0, 1:].maximum(ball.regions["sounding"][0, :-1])
+    assert moving.any()
+    assert either[moving].mean() > 0.9  # what moves is the ball
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def test_every_clip_gives_a_still():
     (still,) = stills.read(LENGTH, [13])
     (clip,) = clips.read(9, [1])  # behind the twelve shorter ones
     assert torch.equal(still.video, clip.video[:, :1])
-    assert torch.equal(still.regions["mouth"], clip.regions["mouth"][:, :1])
+    assert torch.equal(still.regions["sounding"], clip.regions["sounding"][:, :1])
     assert still.prompt.scene == clip.prompt.scene
     assert still.prompt.speech == ()
     with pytest.raises(IndexError, match="no still 18: 18 clips give 1 each"):

@@ -37,7 +37,7 @@ def test_rows_are_the_same_however_they_are_shared_out():
             assert torch.equal(getattr(part, name).x, getattr(whole, name).x[picked])
             assert torch.equal(getattr(part, name).sigma, getattr(whole, name).sigma[picked])
             assert torch.equal(getattr(some, name), getattr(batch, name)[picked])
-        assert torch.equal(some.regions["mouth"], batch.regions["mouth"][picked])
+        assert torch.equal(some.regions["sounding"], batch.regions["sounding"][picked])
 
 
 def test_ranks_and_rounds_cover_the_batch_once():

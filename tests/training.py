@@ -43,7 +43,7 @@ class Noise:
         return Sample(
             video=video * float("nan") if self.spoil in (index, None) else video,
             audio=torch.randn(20, hops, generator=g),
-            regions={"mouth": (torch.rand(1, frames, 2, 4, generator=g) > 0.8).float()},
+            regions={"sounding": (torch.rand(1, frames, 2, 4, generator=g) > 0.8).float()},
             prompt=Prompt(scene=f"scene {index}", speech=(("", "say " * (index % 3)),)),
             seed=index,
             voices=(("", torch.randn(1, generator=g)),) if self.speaker else (),

@@ -13,7 +13,8 @@ from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.data.samples import Codes, Sample
 from phonofilm.encoders.voice import Heard, SpeakerEncoder
 from phonofilm.errors import UserError
-from phonofilm.puppets.performance import perform
+from phonofilm.puppets.performance import Performance, perform
+from phonofilm.puppets.props import ball_boxes
 from phonofilm.puppets.references import references
 from phonofilm.puppets.script import MIX, Script, write_script
 from phonofilm.puppets.stage import Drawing, draw
@@ -21,7 +22,8 @@ from phonofilm.puppets.voice import SAMPLE_RATE
 from phonofilm.tokens import Geometry, latent_region
 from phonofilm.types import Sound
 
-REGIONS = ("mouth", "face")
+REGIONS = ("mouth", "face", "sounding")
+"""Of a picture; what sounds is a mouth or a ball."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,24 +81,31 @@ class Puppets:
             for index in indices
         ]
         performances = [perform(script) for script in scripts]
-        drawing = draw(performances, size=self.geometry.height)
-        waves = torch.stack([performance.wave for performance in performances])
-        return [self._sample(*parts) for parts in zip(scripts, *self._encoded(drawing, waves))]
+        return [self._sample(*parts) for parts in zip(scripts, *self._encoded(performances))]
 
     def refreshed(self) -> Puppets:
         """Itself: all clips are there from the start."""
         return self
 
     @torch.inference_mode()
-    def _encoded(self, drawing: Drawing, waves: Float[Tensor, "B 1 N"]) -> tuple[Tensor, Tensor, list[dict]]:
+    def _encoded(self, performances: Sequence[Performance]) -> tuple[Tensor, Tensor, list[dict]]:
+        drawing = draw(performances, size=self.geometry.height)
+        waves = torch.stack([performance.wave for performance in performances])
         video = self.video_codec.encode(drawing.video.transpose(1, 2).float() / 127.5 - 1)
         audio = self.audio_codec.encode(waves)
-        masks = {"mouth": lambda: box_region(drawing.mouth, drawing.video.shape[-1]), "face": lambda: drawing.face}
+        masks = {name: self._mask(name, performances, drawing) for name in self.regions}
         regions = {
-            name: latent_region(masks[name](), self.video_codec.temporal_stride, self.video_codec.spatial_stride)
-            for name in self.regions
+            name: latent_region(mask, self.video_codec.temporal_stride, self.video_codec.spatial_stride)
+            for name, mask in masks.items()
         }
         return video, audio, [{name: region[i] for name, region in regions.items()} for i in range(len(waves))]
+
+    def _mask(self, name: str, performances: Sequence[Performance], drawing: Drawing) -> Float[Tensor, "B T H W"]:
+        if name == "face":
+            return drawing.face
+        size = self.geometry.height
+        mouth = box_region(drawing.mouth, size)
+        return mouth if name == "mouth" else mouth.maximum(box_region(ball_boxes(performances, size), size))
 
     def _sample(self, script: Script, video: Tensor, audio: Tensor, regions: dict[str, Tensor]) -> Sample:
         return Sample(

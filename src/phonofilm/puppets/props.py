@@ -54,6 +54,15 @@ def draw_ball(performances: Sequence[Performance], plate: Float[Tensor, "B 3 H W
     return mix_in(canvas, 0.55 * sdf.cover(shine, size / 2), (255, 255, 255))
 
 
+def ball_boxes(performances: Sequence[Performance], size: int) -> Float[Tensor, "B T 4"]:
+    """Left, top, right and bottom of the ball in each pixel frame, in pixels; zeros in clips without a ball."""
+    path = torch.stack([p.ball for p in performances]).float()
+    across, lowest = path[..., 0], GROUND - path[..., 1]
+    boxes = torch.stack((across - RADIUS, lowest - 2 * RADIUS, across + RADIUS, lowest), dim=-1)
+    there = torch.tensor([p.script.ball is not None for p in performances])
+    return (size * boxes).clamp(0, size) * there[:, None, None]
+
+
 def key_shapes(size: int, device: torch.device) -> tuple[Float[Tensor, "K H W"], Float[Tensor, "H W"]]:
     """Distance to each key, left to right, and to the case around them, in heights of the picture."""
     steps = (torch.arange(size, device=device) + 0.5) / size

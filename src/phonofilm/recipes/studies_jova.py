@@ -19,7 +19,7 @@ PACE = 512 / 16000
 
 def weighing(weight: float) -> Experiment:
     """JoVA with another weight of the mouth's area."""
-    return replace(jova.jova_study(), losses=(FlowLoss(region="mouth", weight=weight),))
+    return replace(jova.jova_study(), losses=(FlowLoss(region="sounding", weight=weight),))
 
 
 def jova_mouth() -> Study:
