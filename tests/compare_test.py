@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from comparing import TERMS, heavy, light, opened, write_place
+from comparing import TERMS, heavy, light, opened, study, write_place
 from training import Noise
 
 pytest.importorskip("espeakng_loader")
@@ -16,20 +16,20 @@ pytest.importorskip("pocketsphinx")
 from phonofilm import jobs  # noqa: E402
 from phonofilm.cli import main  # noqa: E402
 from phonofilm.compare import work  # noqa: E402
-from phonofilm.compare.plan import find_arms, find_study  # noqa: E402
+from phonofilm.compare.plan import find_arms, find_study, trained_as  # noqa: E402
 from phonofilm.compare.run import compare, losses_of  # noqa: E402
 from phonofilm.compare.work import Machine  # noqa: E402
 from phonofilm.data.cache import write_shard  # noqa: E402
 from phonofilm.errors import UserError  # noqa: E402
 from phonofilm.evaluate import readings  # noqa: E402
-from phonofilm.media import read_manifest  # noqa: E402
+from phonofilm.media import read_clip, read_manifest  # noqa: E402
 from phonofilm.train import checkpoint, loop  # noqa: E402
 from phonofilm.train.loop import Origin, train  # noqa: E402
 from phonofilm.train.parallel import world  # noqa: E402
 from phonofilm.weights import read_weights  # noqa: E402
 
 MACHINE = Machine(workers=1, device="cpu")
-GUIDED = replace(TERMS, guidance="both")
+GUIDED = replace(TERMS, seeds=1, guidance="both")
 
 
 class Killed(BaseException):
@@ -62,7 +62,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(place, tmp_path_factory):
-    """A comparison that was killed inside its second training, inside that one's scoring, and after a third job."""
+    """A comparison that was killed inside its second training, inside that one's scoring, and inside its twin's."""
     folder, counts = tmp_path_factory.mktemp("out"), Counter()
 
     def counted(name, function):
@@ -89,7 +89,22 @@ def done(place, tmp_path_factory):
 def test_nothing_is_done_twice(done):
     _, counts = done
     # The training stopped where a checkpoint had just been written; one reading was lost; the controls are four more.
-    assert counts == {"advance": 4 * 4, "write_clip": 4 * 2 * 2, "read": 4 * 2 * 2 + 1 + 4}
+    assert counts == {"advance": 2 * 4, "write_clip": 3 * 2 * 2, "read": 3 * 2 * 2 + 1 + 4}
+
+
+def test_twins_share_weights_and_no_clips(done):
+    folder, _ = done
+    assert {path.name for path in (folder / "light-unguided" / "seed-0").iterdir()} == {
+        f"guidance-{way}{end}" for way in ("on", "off") for end in ("", ".jsonl")
+    }
+    places = ("light-mouth/seed-0/guidance-on", "light-mouth/seed-0/guidance-off", "light-unguided/seed-0/guidance-on")
+    clips = [next((folder / place).glob("*.mp4")) for place in places]
+    on, off, twin = [read_manifest(clip) for clip in clips]
+    assert twin == off | {"model": "light, unguided, seed 0", "recipe": "comparing:unguided"}
+    assert (twin["weights"], twin["guidance"]) == (on["weights"], [])
+    guided, plain, own = [read_clip(clip).video for clip in clips]
+    assert torch.equal(own, plain)
+    assert not torch.equal(own, guided)
 
 
 def test_a_stopped_job_ends_where_it_would_have(place, done, tmp_path):
@@ -117,17 +132,20 @@ def test_the_page(done):
         "heavy mouth, shuffled",
         "off minus on",
         "16 samples",
+        "shared: that of light mouth",
     ):
         assert words in page
     assert report["outcome"] == report["verdicts"][0]["outcome"] == "not decided at this budget"
     truth = next(r for r in report["figures"] if (r["system"], r["metric"]) == ("ground truth", "exact.event_f1@80ms"))
     assert truth["value"] == 1.0
-    assert {r["system"] for r in report["differences"]} == {"light mouth"}
-    assert len(report["losses"]["light mouth"]) == 2
+    assert {r["system"] for r in report["differences"]} == {"light mouth", "light, unguided"}
+    assert report["trained_as"]["light, unguided"] == "light mouth"
+    assert report["cost"]["light, unguided"] == report["cost"]["light mouth"] != report["cost"]["heavy mouth"]
     whole = (folder / "report.html").read_text()
-    assert whole.count("data:video/mp4;base64,") == 4  # one prompt, two arms, with and without guidance
-    assert "<polyline" in whole
-    assert "seed 1" not in whole  # where clips that could not be read would be named
+    assert whole.count("data:video/mp4;base64,") == 6  # one prompt, three arms, with and without guidance
+    assert whole.count("<polyline") == 2 * len(report["losses"]["light mouth"][0])  # a line for each training
+    assert ">light mouth, light, unguided</text>" in whole
+    assert "could not be read:" not in whole
     copy = (folder / "copy" / "study.md").read_text()
     assert copy.splitlines()[0] == "# Study: heavy_mouth"
     assert "(study-loss-video.svg)" in copy
@@ -136,7 +154,7 @@ def test_the_page(done):
 
 def test_guidance_off_is_another_clip(done):
     folder, _ = done
-    clips = [next((folder / "heavy-mouth" / "seed-1" / f"guidance-{way}").glob("*.mp4")) for way in ("on", "off")]
+    clips = [next((folder / "heavy-mouth" / "seed-0" / f"guidance-{way}").glob("*.mp4")) for way in ("on", "off")]
     manifests = [read_manifest(clip) for clip in clips]
     assert [len(manifest["guidance"]) for manifest in manifests] == [1, 0]
     assert manifests[0] | {"guidance": []} == manifests[1]
@@ -154,7 +172,7 @@ def test_all_done_means_a_new_page_alone(place, done, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seeds": 3}, "terms.seeds 2, now 3"),
+        ({"seeds": 3}, "terms.seeds 1, now 3"),
         ({"amount": 48}, "terms.amount 16, now 48"),
         ({"prompts": {"ball": 3}}, "terms.prompts.ball 2, now 3"),
         ({"guidance": "on"}, 'terms.guidance "both", now "on"'),
@@ -166,9 +184,23 @@ def test_other_terms_are_refused_by_name(place, done, change, message):
 
 
 def test_another_recipe_is_refused_by_name(place, done):
-    changed = {"heavy mouth": heavy(), "light mouth": replace(light(), optim=replace(light().optim, lr=0.5))}
+    arms = {label: recipe() for label, recipe in study().arms.items()}
+    changed = replace(light(), optim=replace(light().optim, lr=0.5))
     with pytest.raises(UserError, match="arms.light mouth.optim.lr 0.01, now 0.5"):
-        opened(place, done[0], GUIDED, changed)
+        opened(place, done[0], GUIDED, arms | {"light mouth": changed})
+
+
+def test_arms_that_differ_in_sampling_alone_are_trained_once():
+    recipe = light()
+    arms = {
+        "first": recipe,
+        "fewer steps": replace(recipe, name="a", sampling=replace(recipe.sampling, steps=1)),
+        "other": heavy(),
+        "other, unguided": replace(heavy(), guidance=()),
+        "rate": replace(recipe, optim=replace(recipe.optim, lr=0.5)),
+    }
+    shared = ["first", "first", "other", "other", "rate"]
+    assert trained_as(arms) == dict(zip(arms, shared, strict=True))
 
 
 def test_unequal_arms_are_refused(place, tmp_path):
@@ -191,9 +223,18 @@ def test_a_part_does_its_jobs_and_leaves_the_page_to_others(place, tmp_path, cap
     seen = []
     monkeypatch.setattr(work, "do", lambda comparison, job, *rest: seen.append((job.arm, job.seed)))
     assert not do(opened(place, tmp_path), replace(MACHINE, part=(1, 2)))
-    assert seen == [("light mouth", 0), ("light mouth", 1)]
-    assert "job 4 of 4: light mouth, seed 1" in (out := capsys.readouterr().out)
-    assert "4 of 4 jobs are still to be done" in out
+    assert seen == [(arm, seed) for seed in (0, 1) for arm in ("light mouth", "light, unguided")]
+    assert "job 6 of 6: light, unguided, seed 1" in (out := capsys.readouterr().out)
+    assert "6 of 6 jobs are still to be done" in out
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_every_training_is_in_one_part(place, tmp_path, count):
+    comparison = opened(place, tmp_path)
+    parts = [comparison.part(index, count) for index in range(count)]
+    assert sorted(job.folder for part in parts for job in part) == sorted(job.folder for job in comparison.jobs)
+    trainings = [{job.training for job in part} for part in parts]
+    assert sum(map(len, trainings)) == len(set().union(*trainings)) == 4
 
 
 def test_minutes_are_timed_once_and_kept(place, tmp_path, monkeypatch):
@@ -202,21 +243,21 @@ def test_minutes_are_timed_once_and_kept(place, tmp_path, monkeypatch):
     monkeypatch.setattr(work, "WARM", 1)
     with world("cpu") as here:
         steps = work.decide_steps(comparison, comparison.jobs[0], light(), here)
-        pace = json.loads((comparison.jobs[0].folder / work.PACE).read_text())
+        pace = json.loads((comparison.jobs[0].training / work.PACE).read_text())
         monkeypatch.setattr(work, "pace", None)
         assert work.decide_steps(comparison, comparison.jobs[0], light(), here) == steps
     assert steps == round(60 / pace["seconds_per_step"]) > 1
 
 
 def test_arms_come_by_name():
-    study = find_study("comparing:study")
-    assert list(find_arms("", study)) == ["heavy mouth", "light mouth"]
+    claim = find_study("comparing:study")
+    assert list(find_arms("", claim)) == ["heavy mouth", "light mouth", "light, unguided"]
     assert list(find_arms("jova_study, comparing:light", None)) == ["jova_study", "comparing:light"]
     for arguments, message in (
         (("jova_study", None), "at least two arms"),
         (("jova_study,jova_study", None), "different names"),
-        (("jova_study", study), "either --recipes a,b or a --study"),
-        (("", replace(study, figure="exact.beauty")), "'exact.beauty'; known are offline.wer_grid"),
+        (("jova_study", claim), "either --recipes a,b or a --study"),
+        (("", replace(claim, figure="exact.beauty")), "'exact.beauty'; known are offline.wer_grid"),
     ):
         with pytest.raises(UserError, match=message):
             find_arms(*arguments)

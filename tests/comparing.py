@@ -26,13 +26,18 @@ def heavy():
     return replace(recipe, name="comparing:heavy", losses=(replace(recipe.losses[0], weight=50.0),))
 
 
+def unguided():
+    """The light mouth, sampled otherwise: it shares its training."""
+    return replace(light(), name="comparing:unguided", guidance=())
+
+
 def study():
     """A claim about balls."""
     return Study(
         name="heavy_mouth",
         claim="A heavier mouth lets balls sound in time.",
         source="none",
-        arms={"heavy mouth": heavy, "light mouth": light},
+        arms={"heavy mouth": heavy, "light mouth": light, "light, unguided": unguided},
         figure="exact.event_f1@80ms",
         note="nobody claims it",
     )

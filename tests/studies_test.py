@@ -10,6 +10,7 @@ from phonofilm.alignment import MaskedWindow, Shown
 from phonofilm.architectures.ccl import Block, ContextAttention, audio_windows
 from phonofilm.architectures.uniavgen import MeetingLayer
 from phonofilm.blocks import Hidden, State
+from phonofilm.compare.plan import trained_as
 from phonofilm.context import unplaced
 from phonofilm.errors import UserError
 from phonofilm.evaluate.metrics import METRICS
@@ -17,6 +18,7 @@ from phonofilm.experiment import find_function, find_recipe, listed_names
 from phonofilm.layers import Reader, Rope, rope
 from phonofilm.losses import FaceLoss
 from phonofilm.recipes import ccl, studies_ccl, studies_uniavgen
+from phonofilm.recipes.studies import SAMPLING
 from phonofilm.tokens import positions
 from phonofilm.types import Grid, Links
 
@@ -48,6 +50,8 @@ def test_a_study_says_what_it_tries(name):
     assert tried.figure in {metric.name for metric in METRICS}
     assert all(text.endswith(".") for text in (tried.claim, tried.note))
     assert len(tried.arms) > 1
+    trainings = set(trained_as({label: recipe() for label, recipe in tried.arms.items()}).values())
+    assert len(trainings) == (1 if SAMPLING in tried.note else len(tried.arms))
 
 
 @pytest.mark.parametrize("arm", ARMS)

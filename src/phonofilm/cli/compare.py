@@ -29,7 +29,7 @@ class Compare:
     study: str = ""
     """Instead of recipes: the name of a study (or package.module:function), a claim and the recipes that test it."""
     seeds: int = 3
-    """Trainings of each arm."""
+    """Trainings of each arm; arms that differ in guidance or sampling alone share them."""
     budget: Literal["samples", "minutes"] = "samples"
     """What every training gets the same of."""
     amount: float | None = None
@@ -43,7 +43,7 @@ class Compare:
     tolerance: float = 0.05
     """By what share the largest arm may be larger than the smallest in parameters."""
     part: str = "0/1"
-    """i/n: only every n-th job from i, for several machines or a job array on one folder."""
+    """i/n: only every n-th training from i and its clips, for several machines or a job array on one folder."""
     page: Path | None = None
     """A markdown file that the page is copied to, docs/results/NAME.md; its plots go beside it."""
     workers: int = 2

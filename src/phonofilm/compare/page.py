@@ -28,13 +28,14 @@ class Picture(NamedTuple):
 
 
 def loss_pictures(result: Result) -> list[Picture]:
-    """One plot for each training loss: a line for each seed, a colour for each arm."""
-    drawn = []
+    """One plot for each training loss: a line for each seed, a colour for each training and the arms that share it."""
+    drawn, shared = [], result.comparison.trained_as
+    names = {first: ", ".join(arm for arm in shared if shared[arm] == first) for first in shared.values()}
     for name in loss_names(result):
         lines = [
-            Curve(arm, [(step * result.comparison.terms.batch, value) for step, value in some[name]])  # pyright: ignore
-            for arm, seeds in result.losses.items()
-            for some in seeds
+            Curve(names[arm], [(step * result.comparison.terms.batch, value) for step, value in some[name]])  # pyright: ignore
+            for arm in names
+            for some in result.losses[arm]
             if some.get(name)
         ]
         drawn.append(Picture(f"loss-{name}", f"Training loss, {name}", plots.curves(lines, "samples", "loss")))
@@ -145,6 +146,7 @@ def content(result: Result) -> dict[str, object]:
         "setup": {what: value for what, value in setup_table(result).rows},
         **records,
         "guidance": guided,
+        "trained_as": result.comparison.trained_as,
         "cost": result.costs,
         "losses": result.losses,
     }

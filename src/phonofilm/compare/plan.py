@@ -18,6 +18,7 @@ from phonofilm.errors import UserError
 from phonofilm.evaluate.metrics import METRICS
 from phonofilm.evaluate.prompts import STAGE_OF
 from phonofilm.experiment import Experiment, find_function, find_recipe, listed_names
+from phonofilm.sampling import Sampling
 from phonofilm.study import Study
 from phonofilm.tokens import Geometry
 
@@ -35,7 +36,7 @@ class Terms:
     """What is equal for all arms, and stays while a comparison goes on."""
 
     seeds: int = 3
-    """Trainings of each arm; seed 0 draws the same clips in the same order for all, and so on."""
+    """Trainings of each arm, shared by those that differ in sampling alone; seed 0 draws the same clips in the same order for all, and so on."""
     budget: str = "samples"
     """"samples" or "minutes" of training."""
     amount: float | None = None
@@ -52,11 +53,16 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One training of one arm, and its clips."""
+    """One model of one arm, and its clips."""
 
     arm: str
     seed: int
     folder: Path
+    """Of its clips and their readings."""
+    trained_as: str
+    """The arm whose training makes its weights: its own, or an earlier one that differs in sampling alone."""
+    training: Path
+    """Folder of that training: the same for all jobs that share it."""
 
 
 @dataclass(frozen=True)
@@ -111,18 +117,45 @@ class Comparison:
     study: Study | None = None
 
     @property
+    def trained_as(self) -> dict[str, str]:
+        """Each arm, and the first one that trains the same: arms that differ in sampling alone share its weights."""
+        return trained_as(self.arms)
+
+    @property
     def jobs(self) -> list[Job]:
         """Every arm's first seed, then every arm's second: a comparison cut short is still one of all arms."""
         return [
-            Job(arm=arm, seed=seed, folder=self.folder / folder_name(arm) / f"seed-{seed}")
+            Job(
+                arm=arm,
+                seed=seed,
+                folder=self.folder / folder_name(arm) / f"seed-{seed}",
+                trained_as=first,
+                training=self.folder / folder_name(first) / f"seed-{seed}",
+            )
             for seed in range(self.terms.seeds)
-            for arm in self.arms
+            for arm, first in self.trained_as.items()
         ]
+
+    def part(self, index: int, count: int) -> list[Job]:
+        """The jobs of every ``count``-th training from ``index`` on: no two parts ever train the same weights."""
+        trainings = list(dict.fromkeys(job.training for job in self.jobs))[index::count]
+        return [job for job in self.jobs if job.training in trainings]
 
     @property
     def guidances(self) -> tuple[str, ...]:
         """Ways of sampling that are scored."""
         return GUIDANCES[self.terms.guidance]
+
+
+def trained_as(arms: Mapping[str, Experiment]) -> dict[str, str]:
+    """The label of each arm, and of the first arm whose training is the same."""
+    read = {label: as_trained(experiment) for label, experiment in arms.items()}
+    return {label: next(first for first, other in read.items() if other == own) for label, own in read.items()}
+
+
+def as_trained(experiment: Experiment) -> Experiment:
+    """What a training reads of a recipe: all but its name, and how it is sampled."""
+    return replace(experiment, name="", guidance=(), finish=None, sampling=Sampling())
 
 
 def folder_name(label: str) -> str:
@@ -172,6 +205,7 @@ def open_comparison(
         )
     settings = {
         "arms": {label: describe(experiment) for label, experiment in arms.items()},
+        "trained_as": trained_as(arms),
         "terms": {name: value for name, value in plain(terms).items() if name != "tolerance"},  # it bars, no more
         "data": {"digest": digests["data"], "shards": cache.names},
         "codecs": digests["codecs"],

@@ -29,12 +29,12 @@ def compare(comparison: Comparison, machine: Machine, world: World, *, page: Pat
     ``page`` is a markdown file that the page is copied to. Returns whether the page was written.
     """
     cases = cases_of(comparison, world)
-    index, count = machine.part
-    for number, job in list(enumerate(comparison.jobs))[index::count]:
+    for job in comparison.part(*machine.part):
         if world.told(work.is_done(comparison, job)):
             continue
         if world.first:
-            print(f"job {number + 1} of {len(comparison.jobs)}: {job.arm}, seed {job.seed}", flush=True)
+            number = comparison.jobs.index(job) + 1
+            print(f"job {number} of {len(comparison.jobs)}: {job.arm}, seed {job.seed}", flush=True)
         work.do(comparison, job, cases, machine, world)
     if not world.first:
         return False
@@ -79,10 +79,10 @@ def gather(comparison: Comparison, cases: tuple[Case, ...], machine: Machine) ->
         },
         controls=tuple(judge_all(cases, found)),
         costs={
-            arm: tuple(json.loads((j.folder / work.COST).read_text()) for j in _of(jobs, arm))
+            arm: tuple(json.loads((j.training / work.COST).read_text()) for j in _of(jobs, arm))
             for arm in comparison.arms
         },
-        losses={arm: tuple(losses_of(job.folder / FIGURES) for job in _of(jobs, arm)) for arm in comparison.arms},
+        losses={arm: tuple(losses_of(job.training / FIGURES) for job in _of(jobs, arm)) for arm in comparison.arms},
     )
 
 

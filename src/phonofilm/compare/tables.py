@@ -145,9 +145,10 @@ def guidance_tables(result: Result) -> list[Table]:
 
 
 def cost_table(result: Result) -> Table:
-    """What each arm took, mean over seeds, and its last losses."""
+    """What each arm's training took, mean over seeds, and its last losses; which arms share one is said."""
     names = loss_names(result)
-    head = ("system", "parameters", "steps", "samples", "minutes", "samples/s", *(f"last loss, {n}" for n in names))
+    measured = ("parameters", "steps", "samples", "minutes", "samples/s")
+    head = ("system", "training", *measured, *(f"last loss, {n}" for n in names))
     rows = []
     for arm, costs in result.costs.items():
         steps = sorted({cost["steps"] for cost in costs})
@@ -157,7 +158,9 @@ def cost_table(result: Result) -> Table:
         last = [f"{_mean(end):.4f}" if end else "" for end in ends]
         size = f"{costs[0]['parameters'] / 1e6:.3f} M"
         time = (f"{means['samples']:.0f}", f"{means['seconds'] / 60:.2f}", f"{means['samples_per_s']:.2f}")
-        rows.append((arm, size, told, *time, *last))
+        first = result.comparison.trained_as[arm]
+        whose = "its own" if first == arm else f"shared: that of {first}"
+        rows.append((arm, whose, size, told, *time, *last))
     return Table("Cost", head, tuple(rows))
 
 

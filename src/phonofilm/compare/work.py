@@ -1,4 +1,7 @@
-"""One job of a comparison: a training, its clips, and what is seen and heard in them; each part is done once."""
+"""One job of a comparison: a training, its clips, and what is seen and heard in them; each part is done once.
+
+Jobs whose arms differ in sampling alone share one training: the first of them trains, the others find its weights.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ class Machine:
     """How one machine does its share; nothing of it changes a result."""
 
     part: tuple[int, int] = (0, 1)
-    """Which of how many shares of the jobs."""
+    """Which of how many shares of the trainings and their jobs."""
     workers: int = 2
     """Processes that read clips."""
     device: str = ""
@@ -62,19 +65,24 @@ def is_done(comparison: Comparison, job: Job) -> bool:
 
 def do(comparison: Comparison, job: Job, cases: tuple[Case, ...], machine: Machine, world: World) -> None:
     """Do what a job still lacks. All processes train, the first one makes and reads the clips."""
-    experiment = on_machine(comparison.arms[job.arm], job, machine)
-    if world.told(not (job.folder / MODEL / "experiment.json").exists()):
-        steps = decide_steps(comparison, job, experiment, world)
-        last = replace(experiment.train, steps=steps, sample_every=steps)
-        experiment = replace(experiment, train=last)
-        weights = train(experiment, comparison.data, job.folder, origin=Origin(device=machine.device))
-        if world.first:
-            keep(comparison, job, experiment, weights, world)
+    if world.told(not (job.training / MODEL / "experiment.json").exists()):
+        learn(comparison, job, machine, world)
+    experiment = comparison.arms[job.arm]
     for guidance in comparison.guidances if world.first else ():
         if not readings_of(job, guidance).exists():
             film = film_of(comparison, job, experiment, str(world.device))
             score(job, film if guidance != OFF else unguided(film), cases, guidance, machine)
     world.wait()
+
+
+def learn(comparison: Comparison, job: Job, machine: Machine, world: World) -> None:
+    """Train a job's weights, under the name of the arm that they belong to."""
+    experiment = on_machine(comparison.arms[job.trained_as], job, machine)
+    steps = decide_steps(comparison, job, experiment, world)
+    experiment = replace(experiment, train=replace(experiment.train, steps=steps, sample_every=steps))
+    weights = train(experiment, comparison.data, job.training, origin=Origin(device=machine.device))
+    if world.first:
+        keep(comparison, job, experiment, weights, world)
 
 
 def on_machine(experiment: Experiment, job: Job, machine: Machine) -> Experiment:
@@ -86,14 +94,14 @@ def on_machine(experiment: Experiment, job: Job, machine: Machine) -> Experiment
 
 def decide_steps(comparison: Comparison, job: Job, experiment: Experiment, world: World) -> int:
     """Steps of a job. A budget in minutes is timed once and the decision kept: the learning rate follows from it."""
-    terms, path = comparison.terms, job.folder / PACE
+    terms, path = comparison.terms, job.training / PACE
     assert terms.amount is not None
     if terms.budget == "samples":
         return round(terms.amount) // experiment.train.batch
     if world.told(not path.exists()):
         seconds = pace(experiment, comparison.data, world)
         if world.first:
-            job.folder.mkdir(parents=True, exist_ok=True)
+            job.training.mkdir(parents=True, exist_ok=True)
             steps = max(1, round(60 * terms.amount / seconds))
             write_atomically(path, json.dumps({"seconds_per_step": seconds, "steps": steps}) + "\n")
     return world.told(json.loads(path.read_text())["steps"] if world.first else 0)
@@ -112,7 +120,7 @@ def pace(experiment: Experiment, dataset: Dataset, world: World) -> float:
 def keep(comparison: Comparison, job: Job, experiment: Experiment, weights: Mapping[str, Tensor], world: World) -> None:
     """Write what a training cost, then its mean weights: those say that it is finished."""
     steps = experiment.train.steps
-    seconds = checkpoint.position_of(checkpoint.path_of(job.folder, steps)).seconds
+    seconds = checkpoint.position_of(checkpoint.path_of(job.training, steps)).seconds
     samples = steps * experiment.train.batch
     cost = {
         "parameters": comparison.sizes[job.arm],
@@ -124,8 +132,8 @@ def keep(comparison: Comparison, job: Job, experiment: Experiment, weights: Mapp
         "processes": world.size,
         "torch": torch.__version__,
     }
-    write_atomically(job.folder / COST, json.dumps(cost, indent=1) + "\n")
-    save_checkpoint(job.folder / MODEL, experiment, weights, Training(notes=cost))
+    write_atomically(job.training / COST, json.dumps(cost, indent=1) + "\n")
+    save_checkpoint(job.training / MODEL, experiment, weights, Training(notes=cost))
 
 
 def machine_name(device: torch.device) -> str:
@@ -144,8 +152,8 @@ def _codecs(folder: Path, device: str) -> tuple[VideoCodec, AudioCodec]:
 
 
 def film_of(comparison: Comparison, job: Job, experiment: Experiment, device: str) -> Film:
-    """A job's mean weights, ready to generate."""
-    paths = shards(job.folder / MODEL / WEIGHTS)
+    """A job's mean weights, ready to generate as its own arm does."""
+    paths = shards(job.training / MODEL / WEIGHTS)
     backbone = experiment.model.build()
     load_shards(backbone, paths)
     video_codec, audio_codec = _codecs(comparison.codecs, device)

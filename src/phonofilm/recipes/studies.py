@@ -18,7 +18,7 @@ STUDIES = ("systems",)
 
 LIPS = "exact.lip_corr"
 """What papers measure by LSE-C or Sync-C: whether the lips say what is heard."""
-SAMPLING = "The arms share one training: they differ in how it is sampled."
+SAMPLING = "The arms share each seed's training and differ in how it is sampled."
 
 
 def arms(study: str, experiments: Mapping[str, Experiment]) -> dict[str, Recipe]:
