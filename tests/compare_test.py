@@ -219,6 +219,13 @@ def test_unequal_arms_are_refused(place, tmp_path):
     assert not list(tmp_path.glob("*.json"))
 
 
+def test_prompts_that_suit_nobody_are_refused(place, tmp_path):
+    with pytest.raises(UserError, match="'heavy_mouth' is about exact.event_f1@80ms, of the group ball: name it"):
+        opened(place, tmp_path, replace(TERMS, prompts={"grid": 2}))
+    with pytest.raises(UserError, match=r"comparing:heavy was not trained for t2av\+voice"):
+        opened(place, tmp_path, replace(TERMS, prompts={"ball": 2, "voice": 1}))
+
+
 def test_a_part_does_its_jobs_and_leaves_the_page_to_others(place, tmp_path, capsys, monkeypatch):
     seen = []
     monkeypatch.setattr(work, "do", lambda comparison, job, *rest: seen.append((job.arm, job.seed)))

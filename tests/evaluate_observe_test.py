@@ -1,14 +1,23 @@
 """Sensitivity on true clips: what is harmed shows in the figures that it concerns, and in no other."""
 
 import pytest
+import torch
 
 pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
+from phonofilm.cli.generate import read_jobs  # noqa: E402
 from phonofilm.evaluate import controls  # noqa: E402
-from phonofilm.evaluate.observe import hear, judge, see, true_clip  # noqa: E402
-from phonofilm.evaluate.prompts import held_out  # noqa: E402
+from phonofilm.evaluate.clips import request_of  # noqa: E402
+from phonofilm.evaluate.observe import Picture, hear, hear_exactly, judge, see, true_clip  # noqa: E402
+from phonofilm.evaluate.prompts import held_out, read_cases, write_prompts  # noqa: E402
+from phonofilm.experiment import find_recipe  # noqa: E402
+from phonofilm.puppets.performance import perform  # noqa: E402
+from phonofilm.puppets.sounds import level  # noqa: E402
+from phonofilm.puppets.voice import SAMPLE_RATE, speak  # noqa: E402
+from phonofilm.request import brought  # noqa: E402
+from phonofilm.types import Clip  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +112,28 @@ def test_a_silent_or_frozen_ball_has_no_contacts_in_common(ball):
     case, clip, picture, sound = ball
     assert judged(case, picture, hear(case, controls.silence(clip))).events[0] == 0
     assert judged(case, see(case, controls.freeze(clip).video, clip.fps), sound).events[0] == 0
+
+
+@pytest.fixture(scope="module")
+def voiced():
+    return held_out("val", {"voice": 1})[0]
+
+
+def test_a_voice_case_brings_its_voice_with_other_words(voiced, tmp_path):
+    write_prompts(tmp_path / "prompts.jsonl", [voiced])
+    assert read_cases(tmp_path / "prompts.jsonl") == (voiced,)
+    (job,) = read_jobs(tmp_path / "prompts.jsonl", tmp_path)
+    request = request_of(voiced)
+    (((_, written),), ((_, sound),)) = job.request.voice, request.voice
+    torch.testing.assert_close(written.samples, sound.samples, atol=1e-4, rtol=0)
+    assert sound.samples.shape != perform(voiced.script).wave.shape
+    assert find_recipe("nava_study").task_for(brought(request)).name == "t2av+voice"
+
+
+def test_another_voice_is_not_the_reference(voiced):
+    line = voiced.script.lines[0]
+    other = {"ada": "cleo"}.get(line.voice, "ada")
+    said = level(speak(line.words, other, rate=line.rate, emotion=voiced.script.emotion).wave)[None]
+    for wave, right in ((perform(voiced.script).wave, True), (said, False), (torch.zeros(1, 16000), None)):
+        clip = Clip(video=torch.zeros(49, 3, 8, 8, dtype=torch.uint8), audio=wave, fps=24.0, sample_rate=SAMPLE_RATE)
+        assert judged(voiced, Picture(), hear_exactly(voiced, clip)).voice_of_ten is right

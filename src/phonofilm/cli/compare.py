@@ -36,8 +36,9 @@ class Compare:
     """How many samples or minutes; the samples of the first arm's recipe if not given."""
     batch: int | None = None
     """Samples of a step; the recipes', if they agree."""
-    prompts: str = "grid=24,talk=16,ball=12"
-    """Held-out clips of the test split that every model makes, per group (grid, talk, portrait, ball)."""
+    prompts: str = ""
+    """Held-out clips of the test split that every model makes, per group (grid, talk, portrait, voice, ball); the
+    study's if not given, for recipes grid=24,talk=16,ball=12."""
     guidance: Literal["on", "both"] = "on"
     """both: the clips are also made without guidance, and compared."""
     tolerance: float = 0.05
@@ -63,11 +64,12 @@ class Compare:
         check_number("tolerance", self.tolerance, low=0, high=1000)
         check_number("workers", self.workers, low=1, high=1000)
         check_number("save-every", self.save_every, low=1, high=1_000_000_000)
-        part, prompts = read_part(self.part), read_counts(self.prompts)
+        part, counts = read_part(self.part), read_counts(self.prompts) if self.prompts else None
         with needs("evaluate"):
             from phonofilm.compare.plan import Terms, find_arms, find_study, open_comparison
             from phonofilm.compare.run import PATIENCE, compare
             from phonofilm.compare.work import Machine
+            from phonofilm.study import PROMPTS
             from phonofilm.train.parallel import world
         study = find_study(self.study) if self.study else None
         arms = find_arms(self.recipes, study)
@@ -76,7 +78,7 @@ class Compare:
             budget=self.budget,
             amount=self.amount,
             batch=self.batch,
-            prompts=prompts,
+            prompts=counts or (study.prompts if study else PROMPTS),
             guidance=self.guidance,
             tolerance=self.tolerance,
         )

@@ -16,15 +16,13 @@ from phonofilm.data.cache import Cache, codec_hash
 from phonofilm.data.samples import Codes, Sample
 from phonofilm.errors import UserError
 from phonofilm.evaluate.metrics import METRICS
-from phonofilm.evaluate.prompts import STAGE_OF
+from phonofilm.evaluate.prompts import BROUGHT, STAGE_OF
 from phonofilm.experiment import Experiment, find_function, find_recipe, listed_names
 from phonofilm.sampling import Sampling
-from phonofilm.study import Study
+from phonofilm.study import PROMPTS, Study
 from phonofilm.tokens import Geometry
 
 SETTINGS = "comparison.json"
-PROMPTS = {"grid": 24, "talk": 16, "ball": 12}
-"""Held-out clips per group that every model makes."""
 BUDGETS = ("samples", "minutes")
 ON, OFF = "on", "off"
 """Guidance as the recipe has it, and none."""
@@ -36,7 +34,7 @@ class Terms:
     """What is equal for all arms, and stays while a comparison goes on."""
 
     seeds: int = 3
-    """Trainings of each arm, shared by those that differ in sampling alone; seed 0 draws the same clips in the same order for all, and so on."""
+    """Trainings of each arm; seed 0 draws the same clips in the same order for all, and so on."""
     budget: str = "samples"
     """"samples" or "minutes" of training."""
     amount: float | None = None
@@ -190,10 +188,11 @@ def open_comparison(
 ) -> Comparison:
     """Put arms on equal terms and make their folder, or find that it was made with the same terms.
 
-    Raises ``UserError`` for arms of unequal size or batch, for clips of other codecs, and for a folder that was made
-    otherwise, with the setting that differs.
+    Raises ``UserError`` for arms of unequal size or batch, for prompts that do not suit them or the study, for clips of
+    other codecs, and for a folder that was made otherwise, with the setting that differs.
     """
     arms, terms = on_equal_terms(arms, terms)
+    check_prompts(arms, terms.prompts, study)
     sizes = {label: count_parameters(experiment) for label, experiment in arms.items()}
     check_sizes(sizes, terms.tolerance)
     path = folder / SETTINGS
@@ -248,6 +247,17 @@ def on_equal_terms(arms: Mapping[str, Experiment], terms: Terms) -> tuple[dict[s
         raise UserError(f"--prompts: clips of the groups {', '.join(STAGE_OF)} are wanted, not {strange or 'none'}")
     equal = {n: replace(e, train=replace(e.train, batch=batch)) for n, e in arms.items()}
     return equal, replace(terms, amount=amount, batch=batch)
+
+
+def check_prompts(arms: Mapping[str, Experiment], prompts: Mapping[str, int], study: Study | None) -> None:
+    """Raise ``UserError`` for prompts that an arm was not made for, and where none is what the study's figure is of."""
+    for experiment in arms.values():
+        for group in prompts:
+            experiment.task_for(BROUGHT.get(group, frozenset()))
+    for metric in METRICS:
+        if study is not None and metric.name == study.figure and not set(metric.groups) & set(prompts):
+            wanted = " or ".join(metric.groups)
+            raise UserError(f"study {study.name!r} is about {metric.name}, of the group {wanted}: name it in --prompts")
 
 
 def count_parameters(experiment: Experiment) -> int:

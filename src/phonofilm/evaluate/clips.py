@@ -9,16 +9,17 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from phonofilm.evaluate.prompts import Case, portrait
+from phonofilm.evaluate.prompts import Case, portrait, reference
 from phonofilm.generate import Film
 from phonofilm.jobs import Job, finished, make
 from phonofilm.types import Request
 
 
 def request_of(case: Case) -> Request:
-    """Return what the model is asked for: the prompt, its seed, and the picture of a portrait case."""
+    """Return what the model is asked for: the prompt, its seed, and the picture or the voice that the case brings."""
     image = torch.from_numpy(portrait(case.script)).permute(2, 0, 1) if case.group == "portrait" else None
-    return Request(prompt=case.prompt, seconds=case.script.seconds, seed=case.script.seed, image=image)
+    voice = (("", reference(case)),) if case.group == "voice" else ()
+    return Request(prompt=case.prompt, seconds=case.script.seconds, seed=case.script.seed, image=image, voice=voice)
 
 
 def untrained(film: Film) -> Film:

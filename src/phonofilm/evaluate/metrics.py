@@ -16,7 +16,7 @@ import numpy as np
 from phonofilm.evaluate.speech import words
 from phonofilm.evaluate.statistics import bootstrap, reduce_parts
 
-SPEAKERS = ("grid", "talk")
+SPEAKERS = ("grid", "talk", "voice")
 """Groups of cases in which somebody speaks and the prompt names the looks."""
 ATTRIBUTES = ("hair", "skin", "background", "glasses", "beard")
 TOLERANCE = 0.08
@@ -55,6 +55,8 @@ class Observation:
     """Median in Hz."""
     voice_right: bool | None = None
     """Whether the voice heard is high where a high one was asked for, low where a low one was."""
+    voice_of_ten: bool | None = None
+    """Whether the voice heard is nearest to the true clip's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +242,7 @@ METRICS: tuple[Metric, ...] = (
     _wer("grid", 0.15, 0.06),
     _wer("talk", 0.20, None),
     _wer("portrait", None, None),
+    _wer("voice", None, None),
     _share("exact.event_f1@80ms", "ball: sound at the contact", ("ball",), _f1, 0.8, 2.0),
     _offset("exact.event_offset_ms", "ball: offset", ("ball",), "event_offset", None),
     LIP_CORRELATION,
@@ -257,4 +260,5 @@ METRICS: tuple[Metric, ...] = (
         "exact.portrait_looks", "looks follow the portrait", ("portrait",), _look(ATTRIBUTES), 0.95, len(ATTRIBUTES)
     ),
     _share("exact.voice_class", "voice asked for, high or low", SPEAKERS, _single("voice_right"), 0.95),
+    _share("exact.voice_of_ten", "the reference's voice, nearest of ten", ("voice",), _single("voice_of_ten"), None),
 )

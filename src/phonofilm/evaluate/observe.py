@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from phonofilm.errors import UserError
 from phonofilm.evaluate import events, lips, pitch, speech
 from phonofilm.evaluate.metrics import TOLERANCE, Observation
+from phonofilm.evaluate.nearest import nearest
 from phonofilm.evaluate.prompts import Case
 from phonofilm.puppets import grammars, readback
 from phonofilm.puppets.mouth import opening_curve
@@ -51,6 +53,8 @@ class Sound:
     """The mouth opening that the words imply at the times at which they are heard."""
     onsets: tuple[float, ...] | None = None
     pitch: float | None = None
+    nearest: str | None = None
+    """Name of the voice that is the nearest of ten."""
 
 
 @lru_cache(maxsize=64)
@@ -88,7 +92,19 @@ def hear_exactly(case: Case, clip: Clip) -> Sound:
     if case.group == "ball":
         return Sound(onsets=events.hear_onsets(wave, SAMPLE_RATE))
     opening = implied_opening(case, wave, num_frames=len(clip.video), fps=clip.fps)
-    return Sound(opening=opening, pitch=pitch.median_pitch(wave, SAMPLE_RATE))
+    name = nearest_voice(case, wave) if case.group == "voice" else None
+    return Sound(opening=opening, pitch=pitch.median_pitch(wave, SAMPLE_RATE), nearest=name)
+
+
+def nearest_voice(case: Case, wave: Float[Tensor, "1 N"]) -> str | None:
+    """Return the name of the voice that, saying the case's words, is nearest to a sound; None if too little is voiced.
+
+    A clip without one counts as wrong.
+    """
+    try:
+        return nearest(case.words, wave, rate=case.script.lines[0].rate, emotion=case.script.emotion)
+    except UserError:
+        return None
 
 
 def _mono(clip: Clip) -> Float[Tensor, "1 N"]:
@@ -140,6 +156,7 @@ def judge(case: Case, picture: Picture, sound: Sound, *, condition: str, fps: fl
         right=right(case, picture.look),
         pitch=sound.pitch,
         voice_right=None if high is None else high == case.high,
+        voice_of_ten=None if sound.nearest is None else sound.nearest == case.voice,
     )
 
 

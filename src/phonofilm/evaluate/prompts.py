@@ -17,18 +17,23 @@ from PIL import Image
 from tqdm import tqdm
 
 from phonofilm.errors import UserError
-from phonofilm.media import replacing
+from phonofilm.media import replacing, write_wave
 from phonofilm.puppets.performance import perform
+from phonofilm.puppets.references import references
 from phonofilm.puppets.script import Script, write_script
 from phonofilm.puppets.stage import draw
-from phonofilm.puppets.voice import VOICES
-from phonofilm.types import Prompt
+from phonofilm.puppets.voice import SAMPLE_RATE, VOICES
+from phonofilm.types import Prompt, Sound
 
 COUNTS = {"grid": 70, "talk": 60, "portrait": 30, "ball": 40}
 """Clips per group, 200 together; where somebody speaks, equally many for each voice."""
-STAGE_OF = {"grid": "speaker", "talk": "speaker", "portrait": "speaker", "ball": "ball"}
+STAGE_OF = {"grid": "speaker", "talk": "speaker", "portrait": "speaker", "voice": "speaker", "ball": "ball"}
+BROUGHT = {"portrait": frozenset({"image"}), "voice": frozenset({"voice"})}
+"""What the requests of a group bring besides words; the other groups' bring nothing."""
+FILES = ("image", "voice")
+"""Fields of a row that name files."""
 SIZE = 128
-NAME = re.compile(r"(train|val|test)-(grid|talk|portrait|ball)-(\d+)")
+NAME = re.compile(r"(train|val|test)-(grid|talk|portrait|voice|ball)-(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +42,8 @@ class Case:
 
     id: str
     group: str
-    """"grid" or "talk" (somebody says a sentence of that grammar), "portrait" (the looks come from a picture alone)
-    or "ball"."""
+    """"grid" or "talk" (somebody says a sentence of that grammar), "portrait" (the looks come from a picture alone),
+    "voice" (a recording of the voice comes with the words) or "ball"."""
     prompt: Prompt
     script: Script
 
@@ -64,7 +69,7 @@ def _draw_scripts(split: str, group: str, seed: int) -> Iterator[Script]:
     while True:
         script = write_script(number, split=split, stage=STAGE_OF[group])
         number += 1
-        if group in ("ball", "portrait") or script.grammar == group:
+        if group not in ("grid", "talk") or script.grammar == group:
             yield script
 
 
@@ -117,19 +122,31 @@ def portrait(script: Script) -> np.ndarray:
     return draw([perform(script)], size=SIZE).video[0, 0].permute(1, 2, 0).numpy()
 
 
+def reference(case: Case) -> Sound:
+    """Speak the reference voice of a voice case: another sentence of the split in the true clip's voice, at 16 kHz."""
+    split = case.id.partition("-")[0]
+    return Sound(references({"": case.voice}, [case.words], seed=case.script.seed, split=split)[""], SAMPLE_RATE)
+
+
 def write_prompts(path: Path, cases: Sequence[Case]) -> None:
-    """Write cases as JSON lines, and the portraits into a folder beside the file."""
-    lines = []
-    for case in cases:
-        row = _row(case)
-        if case.group == "portrait":
-            image = path.parent.resolve() / "portraits" / f"{case.id}.png"
-            with replacing(image) as part:
-                Image.fromarray(portrait(case.script)).save(part)
-            row["image"] = str(image)
-        lines.append(json.dumps(row))
+    """Write cases as JSON lines, and the portraits and reference voices into folders beside the file."""
+    lines = [json.dumps(_row(case) | _written(case, path.parent.resolve())) for case in cases]
     with replacing(path) as part:
         part.write_text("\n".join(lines) + "\n")
+
+
+def _written(case: Case, folder: Path) -> dict[str, object]:
+    """Write what a case brings besides words into a file, and say where it is."""
+    if case.group == "portrait":
+        image = folder / "portraits" / f"{case.id}.png"
+        with replacing(image) as part:
+            Image.fromarray(portrait(case.script)).save(part)
+        return {"image": str(image)}
+    if case.group == "voice":
+        voice = folder / "voices" / f"{case.id}.wav"
+        write_wave(voice, *reference(case))
+        return {"voice": [str(voice)]}
+    return {}
 
 
 def _row(case: Case) -> dict[str, object]:
@@ -162,7 +179,7 @@ def read_cases(path: Path) -> tuple[Case, ...]:
             )
         split, group, script = found[1], found[2], int(found[3])
         case = _case(split, group, write_script(script, split=split, stage=STAGE_OF[group]))
-        if _row(case) != {key: value for key, value in row.items() if key != "image"}:
+        if _row(case) != {key: value for key, value in row.items() if key not in FILES}:
             raise UserError(f"{path}, line {number}: another version of the puppets wrote it; remove it and start anew")
         cases.append(case)
     return tuple(cases)

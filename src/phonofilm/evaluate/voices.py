@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phonofilm.encoders.speaker import PitchAndCepstrum
 from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import Entry, Truth
+from phonofilm.evaluate.nearest import nearest
 from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
 from phonofilm.evaluate.puppet_lips import ESPEAK, SOUND, mono
 from phonofilm.evaluate.turns import hear_turns
-from phonofilm.types import Clip, Sound
+from phonofilm.types import Clip
 
 ONE = Measure(
     name="exact.voice_of_ten",
@@ -34,26 +33,18 @@ TWO = Measure(
 )
 
 
-def nearest(truth: Truth, line: int, wave: Float[Tensor, "1 N"]) -> str:
-    """The name of the voice whose rendering of a line, in the clip's emotion and rate, is nearest to a sound."""
-    from phonofilm.puppets.sounds import level
-    from phonofilm.puppets.voice import SAMPLE_RATE, VOICES, speak
-
-    encoder = PitchAndCepstrum()
+def _is_right(truth: Truth, line: int, wave: Float[Tensor, "1 N"]) -> bool:
+    """Whether a line is heard in the voice that it has."""
     try:
-        heard = encoder(Sound(wave, SAMPLE_RATE))
+        found = nearest(truth.said[line], wave, rate=truth.rates[line], emotion=truth.emotion or "neutral")
     except UserError as error:
         raise Unmeasured(str(error)) from error
-    said = [
-        speak(truth.said[line], voice, rate=truth.rates[line], emotion=truth.emotion or "neutral") for voice in VOICES
-    ]
-    vectors = torch.stack([encoder(Sound(level(one.wave)[None], SAMPLE_RATE)) for one in said])
-    return list(VOICES)[int((vectors - heard).norm(dim=1).argmin())]
+    return found == truth.voices[line]
 
 
 def _read_one(entry: Entry, clip: Clip) -> Found:
     assert entry.truth is not None
-    right = nearest(entry.truth, 0, mono(clip)) == entry.truth.voices[0]
+    right = _is_right(entry.truth, 0, mono(clip))
     return Found(values={ONE.name: (float(right), 1.0)})
 
 
@@ -67,7 +58,7 @@ def _read_two(entry: Entry, clip: Clip) -> Found:
         raise Unmeasured("no pause parts the sound into two turns")
     spans = ((turns.start, turns.end_of_first), (turns.start_of_second, turns.end))
     parts = [wave[:, round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in spans]
-    right = [nearest(truth, line, part) == truth.voices[line] for line, part in enumerate(parts)]
+    right = [_is_right(truth, line, part) for line, part in enumerate(parts)]
     return Found(values={TWO.name: (float(sum(right)), 2.0)})
 
 
