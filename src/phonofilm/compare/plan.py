@@ -19,6 +19,7 @@ from phonofilm.evaluate.metrics import METRICS
 from phonofilm.evaluate.prompts import STAGE_OF
 from phonofilm.experiment import Experiment, find_function, find_recipe, listed_names
 from phonofilm.study import Study
+from phonofilm.tasks import Reference
 from phonofilm.tokens import Geometry
 
 SETTINGS = "comparison.json"
@@ -79,6 +80,11 @@ class Pinned:
     def speaker(self) -> str:
         """Name of the speaker encoder behind the clips' voices; "" where they have none."""
         return self.cache.speaker
+
+    @property
+    def reference(self) -> Reference | None:
+        """How long the clips' latents of a reference voice are; None where they have none."""
+        return self.cache.reference
 
     @property
     def buckets(self) -> dict[int, int]:
