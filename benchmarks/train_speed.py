@@ -45,9 +45,14 @@ class Random:
     def speaker(self):
         return self.experiment.hear.name if self.experiment.hear else ""
 
+    @property
+    def reference(self):
+        return self.experiment.reference
+
     def read(self, num_frames, indices):
         layout = self.codes.layout(self.geometry, self.experiment.patch)
         grid, (down, across) = layout.video, self.experiment.patch
+        heard = self.reference
         shape = (grid.frames, grid.rows * down, grid.columns * across)
         sample = Sample(
             video=torch.randn(self.codes.video_channels, *shape),
@@ -56,6 +61,7 @@ class Random:
             prompt=SAID,
             seed=0,
             voices=(("", torch.randn(self.experiment.hear.channels)),) if self.experiment.hear else (),
+            reference=torch.randn(self.codes.audio_channels, heard.tokens(layout.audio)) if heard else None,
         )
         return [sample] * len(indices)
 

@@ -10,7 +10,7 @@ from phonofilm.context import PooledText
 from phonofilm.encoders import text
 from phonofilm.experiment import find_recipe
 from phonofilm.layers import Rope
-from phonofilm.recipes import nava, pocket_codecs
+from phonofilm.recipes import nava, pocket_codecs, uniavgen
 from phonofilm.tasks import NAMED, Beside, Reference, placed, voiced
 from phonofilm.tokens import Geometry
 from phonofilm.weights import Training, save_checkpoint
@@ -88,6 +88,21 @@ def speaking():
         audio_codec=small_audio,
         sampling=replace(study.sampling, steps=2),
         geometry=GEOMETRY,
+    )
+
+
+def listening():
+    """A UniAVGen of two layers that reads a voice as tokens, "trained" for what ``uniavgen_study_tasks`` is."""
+    study = find_recipe("uniavgen_study_tasks")
+    network = uniavgen.model(width=32, heads=2, mlp=64)
+    return replace(
+        study,
+        name="models:listening",
+        model=replace(network, video=replace(network.video, channels=4 * 4), layers=network.layers[:2]),
+        video_codec=small_video,
+        audio_codec=small_audio,
+        sampling=replace(study.sampling, steps=2),
+        geometry=Geometry(num_frames=49, height=32, width=32, fps=24.0),
     )
 
 

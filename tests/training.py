@@ -11,10 +11,12 @@ from phonofilm.data.samples import Codes, Sample
 from phonofilm.encoders import text
 from phonofilm.experiment import Experiment, Optim, Train, find_recipe
 from phonofilm.layers import Rope
+from phonofilm.tasks import Reference
 from phonofilm.tokens import Geometry
-from phonofilm.types import Prompt
+from phonofilm.types import Grid, Prompt
 
 CODES = Codes(temporal_stride=4, spatial_stride=16, video_channels=4, sample_rate=16000, hop=512, audio_channels=20)
+AUDIO = Grid(7, 1, 1, 0.032, 0.032)
 GEOMETRY = Geometry(num_frames=5, height=32, width=64, fps=24.0)
 
 
@@ -26,6 +28,7 @@ class Noise:
     codes: Codes = CODES
     geometry: Geometry = GEOMETRY
     speaker: str = ""
+    reference: Reference | None = None
     spoil: int | None = -1
     """Index of a clip of no numbers; None for all of them."""
 
@@ -47,6 +50,7 @@ class Noise:
             prompt=Prompt(scene=f"scene {index}", speech=(("", "say " * (index % 3)),)),
             seed=index,
             voices=(("", torch.randn(1, generator=g)),) if self.speaker else (),
+            reference=torch.randn(20, self.reference.tokens(AUDIO), generator=g) if self.reference else None,
         )
 
     def refreshed(self):

@@ -20,7 +20,7 @@ from phonofilm.errors import UserError, unknown
 from phonofilm.flow import Density
 from phonofilm.guidance import Away, Finish, Swap
 from phonofilm.sampling import Sampling
-from phonofilm.tasks import Kind, Task, name_of
+from phonofilm.tasks import Kind, Reference, Task, name_of
 from phonofilm.tokens import Geometry, Patch, layout_of
 from phonofilm.types import CENTRE, Clock, Layout, Links, Loss, Prompt, Span, Tokens
 
@@ -187,6 +187,11 @@ class Experiment:
         """The speaker vectors of reference voices; none where nothing reads them."""
         return () if self.hear is None else tuple((who, self.hear(sound)) for who, sound in voices)
 
+    @property
+    def reference(self) -> Reference | None:
+        """How training reads a reference voice as tokens; None where no task with a share does."""
+        return next(iter(_references(self)), None)
+
     def layout(self, geometry: Geometry, video: VideoCodec, audio: AudioCodec) -> Layout:
         """Where the tokens of a clip stand."""
         return layout_of(geometry, video, audio, self.patch, self.clock)
@@ -212,11 +217,19 @@ def _brings(needs: frozenset[str], absent: frozenset[str]) -> str:
     return f"{source}, without {' and '.join(sorted(absent))}" if absent else source
 
 
+def _references(experiment: Experiment) -> set[Reference]:
+    """The reference tokens of all tasks with a share."""
+    found = {kind.at(Span(0.0, 0.0)).reference for kind, share in experiment.tasks if share}
+    return {reference for reference in found if reference is not None}
+
+
 def _problems(experiment: Experiment) -> list[str]:
     """Which of its tasks a recipe cannot do, and why."""
     stream, found = experiment.model.video, []
     if experiment.hear is not None and not experiment.voices:
         found.append("it has a speaker encoder and no condition in voices that reads it")
+    if len(_references(experiment)) > 1:
+        found.append("it trains reference tokens of several lengths, and clips hold those of one")
     for kind, _ in experiment.tasks:
         task = kind.at(Span(0.0, 0.0))
         width = task.place.width(stream.channels)

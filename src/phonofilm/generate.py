@@ -229,7 +229,7 @@ def place_given(
 ) -> Pair:
     """Tokens of what the requests bring, from the start of the clip, then those of voices; zeros elsewhere."""
     codec, (geometry, task) = film.checkpoint.video_codec, film.kind(requests[0])
-    rate = film.checkpoint.audio_codec.sample_rate
+    rate, hop = film.checkpoint.audio_codec.sample_rate, film.checkpoint.audio_codec.hop
     clean = Pair(torch.zeros_like(like.video), torch.zeros_like(like.audio))
     for index, (request, part) in enumerate(zip(requests, fitted)):
         pictures = part.video
@@ -244,8 +244,8 @@ def place_given(
             tokens = _sound_tokens(film, part.audio, geometry.num_samples(rate))
             clean.audio[index, : len(tokens)] = tokens
         if task.reference is not None and layout.audio_refs:
-            voice = given.heard(request.voice[0][1], rate)[:, : round(task.reference.seconds * rate)]
-            tokens = _sound_tokens(film, voice, layout.audio_refs * film.checkpoint.audio_codec.hop)
+            voice = task.reference.wave(given.heard(request.voice[0][1], rate), rate, hop)
+            tokens = _sound_tokens(film, voice, voice.shape[-1])
             clean.audio[index, layout.audio.tokens :] = tokens
     return clean
 

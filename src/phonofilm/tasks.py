@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from phonofilm.flow import interpolate
 from phonofilm.tokens import positions
@@ -134,7 +135,15 @@ class Reference:
 
     def tokens(self, grid: Grid) -> int:
         """How many tokens follow those of the stream; none where there is no sound."""
-        return max(1, round((self.seconds + self.silence) / grid.step)) if grid.frames else 0
+        return self._count(grid.step) if grid.frames else 0
+
+    def wave(self, recording: Float[Tensor, "1 N"], sample_rate: int, hop: int) -> Float[Tensor, "1 M"]:
+        """The beginning of a recording and the silence behind it: the samples that the tokens are made of."""
+        voice = recording[:, : round(self.seconds * sample_rate)]
+        return F.pad(voice, (0, self._count(hop / sample_rate) * hop - voice.shape[-1]))
+
+    def _count(self, step: float) -> int:
+        return max(1, round((self.seconds + self.silence) / step))
 
 
 @dataclass(frozen=True, kw_only=True)

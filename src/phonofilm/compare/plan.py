@@ -20,6 +20,7 @@ from phonofilm.evaluate.prompts import BROUGHT, STAGE_OF
 from phonofilm.experiment import Experiment, find_function, find_recipe, listed_names
 from phonofilm.sampling import Sampling
 from phonofilm.study import PROMPTS, Study
+from phonofilm.tasks import Reference
 from phonofilm.tokens import Geometry
 
 SETTINGS = "comparison.json"
@@ -83,6 +84,11 @@ class Pinned:
     def speaker(self) -> str:
         """Name of the speaker encoder behind the clips' voices; "" where they have none."""
         return self.cache.speaker
+
+    @property
+    def reference(self) -> Reference | None:
+        """How long the clips' latents of a reference voice are; None where they have none."""
+        return self.cache.reference
 
     @property
     def buckets(self) -> dict[int, int]:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from phonofilm.data.samples import Codes, Dataset, Sample, prompt_from_json, prompt_to_json, speakers_of
 from phonofilm.errors import UserError
+from phonofilm.tasks import Reference
 from phonofilm.tokens import Geometry
 
 FORMAT = 1
@@ -48,11 +49,13 @@ class Meta:
     """Where the clips came from: split, seed, stages."""
     speaker: str = ""
     """Name of the encoder of the speaker vectors; "" where clips have none."""
+    reference: Reference | None = None
+    """How long the latents of a reference voice are; None where clips have none."""
 
     def to_json(self) -> dict:
         """Plain values; without voices those of a cache that was made before there were any."""
         content = {"format": FORMAT} | json.loads(json.dumps(asdict(self)))
-        return content if self.speaker else {name: part for name, part in content.items() if name != "speaker"}
+        return {name: part for name, part in content.items() if part or name not in ("speaker", "reference")}
 
     @classmethod
     def read(cls, folder: Path) -> Meta:
@@ -73,6 +76,7 @@ class Meta:
             regions=tuple(content["regions"]),
             source=content["source"],
             speaker=content.get("speaker", ""),
+            reference=Reference(**content["reference"]) if "reference" in content else None,
         )
 
     def write(self, folder: Path) -> None:
@@ -119,6 +123,9 @@ def pack(samples: Sequence[Sample]) -> tuple[dict[str, torch.Tensor], list[dict]
         tensors[f"region.{name}"] = torch.stack([sample.regions[name] for sample in samples]).half()
     if any(sample.voices for sample in samples):
         tensors["voice"] = _vectors(samples).half()
+    if samples[0].reference is not None:
+        heard = [sample.reference for sample in samples]
+        tensors["reference"] = torch.stack(heard).half()  # pyright: ignore[reportArgumentType]
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{name} of clips {samples[0].seed} ... has values that half precision cannot hold")
@@ -221,6 +228,11 @@ class Cache:
         return self.meta.speaker
 
     @property
+    def reference(self) -> Reference | None:
+        """How long the clips' latents of a reference voice are; None where they have none."""
+        return self.meta.reference
+
+    @property
     def buckets(self) -> dict[int, int]:
         """Length in pixel frames to number of clips."""
         return {frames: sum(count for _, count in some) for frames, some in self.shards.items()}
@@ -264,6 +276,7 @@ class Cache:
             seed=lines[row]["seed"],
             stage=lines[row]["stage"],
             voices=tuple((who, vector) for who, vector in vectors if vector.any()),
+            reference=values.get("reference"),
         )
 
 

@@ -51,6 +51,7 @@ def puppets(experiment: Experiment, codecs: str | Path, wanted: Wanted) -> Puppe
         stages=dict(wanted.stages or experiment.stages or MIX),
         regions=experiment.regions,
         hear=experiment.hear,
+        reference=experiment.reference,
     )
 
 
@@ -72,6 +73,7 @@ def prepare(
         regions=source.regions,
         source={"split": wanted.split, "seed": wanted.seed, "stages": dict(source.stages)},
         speaker=source.speaker,
+        reference=source.reference,
     )
     meta.write(out)
     missing = missing_shards(out, num_frames, wanted.clips, wanted.part)

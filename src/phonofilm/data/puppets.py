@@ -19,6 +19,7 @@ from phonofilm.puppets.references import references
 from phonofilm.puppets.script import MIX, Script, write_script
 from phonofilm.puppets.stage import Drawing, draw
 from phonofilm.puppets.voice import SAMPLE_RATE
+from phonofilm.tasks import Reference
 from phonofilm.tokens import Geometry, latent_region
 from phonofilm.types import Sound
 
@@ -41,6 +42,8 @@ class Puppets:
     regions: tuple[str, ...] = ()
     hear: SpeakerEncoder | None = None
     """What turns another sentence of each speaker into a vector; None for clips without voices."""
+    reference: Reference | None = None
+    """How much of another sentence of the first speaker goes through the audio codec; None for clips without it."""
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.regions) - set(REGIONS))
@@ -108,6 +111,7 @@ class Puppets:
         return mouth if name == "mouth" else mouth.maximum(box_region(ball_boxes(performances, size), size))
 
     def _sample(self, script: Script, video: Tensor, audio: Tensor, regions: dict[str, Tensor]) -> Sample:
+        others = self._others(script)
         return Sample(
             video=video,
             audio=audio,
@@ -115,16 +119,32 @@ class Puppets:
             prompt=script.prompt,
             seed=script.seed,
             stage=script.stage,
-            voices=self._voices(script),
+            voices=self._voices(others),
+            reference=self._reference(others),
         )
 
-    def _voices(self, script: Script) -> Heard:
-        if self.hear is None:
-            return ()
+    def _others(self, script: Script) -> dict[str, Float[Tensor, "1 N"]]:
+        """For each speaker another sentence, where anything reads it."""
+        if self.hear is None and self.reference is None:
+            return {}
         voices = {who: line.voice for line, (who, _) in zip(script.lines, script.prompt.speech, strict=True)}
         said = [line.words for line in script.lines]
-        waves = references(voices, said, seed=script.seed, split=self.split)
-        return tuple((who, self.hear(Sound(wave, SAMPLE_RATE))) for who, wave in waves.items())
+        shortest = 0.0 if self.reference is None else self.reference.seconds
+        return references(voices, said, seed=script.seed, split=self.split, shortest=shortest)
+
+    def _voices(self, others: Mapping[str, Float[Tensor, "1 N"]]) -> Heard:
+        if self.hear is None:
+            return ()
+        return tuple((who, self.hear(Sound(wave, SAMPLE_RATE))) for who, wave in others.items())
+
+    @torch.inference_mode()
+    def _reference(self, others: Mapping[str, Float[Tensor, "1 N"]]) -> Float[Tensor, "K r"] | None:
+        """The first speaker's sentence as latents; where nobody speaks, an empty recording and the silence behind."""
+        if self.reference is None:
+            return None
+        recording = next(iter(others.values()), torch.zeros(1, 0))
+        wave = self.reference.wave(recording, SAMPLE_RATE, self.audio_codec.hop)
+        return self.audio_codec.encode(wave[None])[0]
 
 
 def box_region(boxes: Float[Tensor, "B T 4"], size: int) -> Float[Tensor, "B T H W"]:

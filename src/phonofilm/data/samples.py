@@ -11,6 +11,7 @@ from torch import Tensor
 
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.encoders.voice import Heard
+from phonofilm.tasks import Reference
 from phonofilm.tokens import Geometry, Patch, layout_of
 from phonofilm.types import CENTRE, Clock, Layout, Prompt
 
@@ -57,6 +58,8 @@ class Sample:
     stage: str = ""
     voices: Heard = ()
     """What another sentence of each speaker sounds like, as a speaker vector."""
+    reference: Float[Tensor, "K r"] | None = None
+    """The latents of another sentence by whom the clip's first words are; of silence where nobody speaks."""
 
 
 @runtime_checkable
@@ -81,6 +84,11 @@ class Dataset(Protocol):
     @property
     def speaker(self) -> str:
         """Name of the speaker encoder behind the samples' voices; "" where they have none."""
+        ...
+
+    @property
+    def reference(self) -> Reference | None:
+        """How long the samples' latents of a reference voice are; None where they have none."""
         ...
 
     def read(self, num_frames: int, indices: Sequence[int]) -> list[Sample]:

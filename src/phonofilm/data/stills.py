@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from phonofilm.data.samples import Codes, Dataset, Sample
+from phonofilm.tasks import Reference
 from phonofilm.tokens import Geometry
 
 LENGTH = 1
@@ -39,6 +40,11 @@ class Stills:
     def speaker(self) -> str:
         """Name of the speaker encoder behind the clips' voices; "" where they have none."""
         return self.clips.speaker
+
+    @property
+    def reference(self) -> Reference | None:
+        """How long the clips' latents of a reference voice are; None where they have none."""
+        return self.clips.reference
 
     @property
     def buckets(self) -> dict[int, int]:

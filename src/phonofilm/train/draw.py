@@ -21,9 +21,9 @@ from torch.utils._pytree import tree_map_only
 from phonofilm.data.samples import Dataset, Sample
 from phonofilm.errors import UserError
 from phonofilm.experiment import Experiment
-from phonofilm.tasks import Pair, Task, compose
+from phonofilm.tasks import Pair, Reference, Task, compose
 from phonofilm.tokens import audio_tokens, patchify
-from phonofilm.types import AVInput, Batch, Layout, Links, Span, Tokens
+from phonofilm.types import AVInput, Batch, Layout, Links, Tokens
 
 R = TypeVar("R", AVInput, Batch)
 PAD = 24
@@ -61,14 +61,8 @@ def plan(experiment: Experiment, buckets: Mapping[int, int], seed: int, step: in
     """Draw a step: which clips, which task, how much noise, who goes without conditions.
 
     Within a bucket clips come in shuffled rounds: each once before any comes again, as long as the bucket does not
-    grow. Buckets are drawn by their sizes. Raises ``UserError`` for tasks whose needs training data do not hold.
+    grow. Buckets are drawn by their sizes.
     """
-    tokens = [kind.name for kind, share in experiment.tasks if share and kind.at(Span(0.0, 0.0)).reference is not None]
-    if tokens:
-        raise UserError(
-            f"{experiment.name} trains {', '.join(tokens)}, and samples hold no sound of a reference voice, only "
-            "vectors: give those tasks the share 0 to train the others"
-        )
     count = experiment.train.batch
     lengths = sorted(buckets)
     sizes = torch.tensor([float(buckets[length]) for length in lengths])
@@ -132,17 +126,22 @@ def rows_of(batch: int, rank: int, size: int, accumulate: int) -> list[range]:
 def assemble(
     experiment: Experiment, dataset: Dataset, plan: Plan, rows: range, device: str | torch.device = "cpu"
 ) -> tuple[AVInput, Batch]:
-    """The network's input and the clean batch for some rows of a plan."""
+    """The network's input and the clean batch for some rows of a plan.
+
+    Raises ``UserError`` for clips that lack what the recipe's tasks and losses read.
+    """
     samples = dataset.read(plan.num_frames, [plan.indices[row] for row in rows])
     geometry = replace(dataset.geometry, num_frames=plan.num_frames)
     layout = dataset.codes.layout(geometry, experiment.patch, experiment.clock)
     clean = clean_tokens(experiment, samples, layout)
-    noise = Pair(*(_noise(plan, rows, tokens, name) for tokens, name in zip(clean, Pair._fields)))
-    sigma = plan.sigma[rows.start : rows.stop]
     _check_voices(experiment, dataset)
+    _check_reference(experiment, dataset)
+    known = with_reference(clean, samples, plan.task)
+    noise = Pair(*(_noise(plan, rows, tokens, name) for tokens, name in zip(known, Pair._fields)))
+    sigma = plan.sigma[rows.start : rows.stop]
     voices = [sample.voices for sample in samples] if "voice" in plan.task.needs else None
     cond = experiment.encode([sample.prompt for sample in samples], voices=voices)
-    input = replace(compose(plan.task, layout, clean, noise, Pair(sigma, sigma), cond), links=plan.links)
+    input = replace(compose(plan.task, layout, known, noise, Pair(sigma, sigma), cond), links=plan.links)
     for dropout, dropped in zip(experiment.dropout, plan.dropped):
         input = dropout.edit.rows(input, dropped[rows.start : rows.stop])
     multiple = PAD if experiment.train.compile else 1
@@ -162,14 +161,43 @@ def clean_tokens(experiment: Experiment, samples: Sequence[Sample], layout: Layo
     return Pair(video, audio)
 
 
+def with_reference(clean: Pair, samples: Sequence[Sample], task: Task) -> Pair:
+    """The tokens of some clips, behind those of the sound the voice that a task refers to, if it does."""
+    if task.reference is None:
+        return clean
+    heard = torch.stack([sample.reference for sample in samples])  # pyright: ignore[reportArgumentType]
+    return clean._replace(audio=torch.cat((clean.audio, audio_tokens(heard)), dim=1))
+
+
+def _voiced(experiment: Experiment) -> str:
+    return ", ".join(kind.name for kind, share in experiment.tasks if share and "voice" in kind.needs)
+
+
+def _check_reference(experiment: Experiment, dataset: Dataset) -> None:
+    """Raise ``UserError`` where a recipe trains reference tokens and the clips have none, or of another length."""
+    wanted = experiment.reference
+    if wanted is not None and dataset.reference != wanted:
+        raise UserError(
+            f"{experiment.name} trains {_voiced(experiment)} with {_length(wanted)}, the clips hold "
+            f"{_length(dataset.reference)}: make them anew with phonofilm prepare --recipe {experiment.name}, or train "
+            "a recipe without such tasks"
+        )
+
+
+def _length(reference: Reference | None) -> str:
+    if reference is None:
+        return "no sound of a reference voice"
+    return f"{reference.seconds:g} s of a reference voice and {reference.silence:g} s of silence"
+
+
 def _check_voices(experiment: Experiment, dataset: Dataset) -> None:
     """Raise ``UserError`` where a recipe trains a task with a voice and the clips have none, or another encoder's."""
-    voiced = [kind.name for kind, share in experiment.tasks if share and "voice" in kind.needs]
     wanted = experiment.hear.name if experiment.hear is not None else ""
+    voiced = _voiced(experiment) if wanted else ""
     if voiced and dataset.speaker != wanted:
         held = f"those of {dataset.speaker!r}" if dataset.speaker else "none"
         raise UserError(
-            f"{experiment.name} trains {', '.join(voiced)} with reference voices of {wanted!r}, the clips hold {held}: "
+            f"{experiment.name} trains {voiced} with reference voices of {wanted!r}, the clips hold {held}: "
             f"make them anew with phonofilm prepare --recipe {experiment.name}, or train a recipe without such tasks"
         )
 
