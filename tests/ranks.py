@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import sys
 from dataclasses import fields, is_dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -17,6 +18,8 @@ from phonofilm.train.loop import Origin, advance, start, train
 
 RECIPES = [name for name in recipe_names() if name.endswith("_study")]
 WAYS = ["shard", "replicate"]
+PATIENCE = timedelta(minutes=5)
+"""A rank that has waited so long for the other one gives up."""
 
 
 def thin(numbers, width):
@@ -81,7 +84,7 @@ def take_part(rank, port, folder):
     """All that is trained, as one rank of two."""
     os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port, "RANK": str(rank)}
     torch.set_num_threads(1)
-    with parallel.world("cpu") as world:
+    with parallel.world("cpu", patience=PATIENCE) as world:
         for way in WAYS:
             save_file(trained(way, folder), folder / f"{way}-{rank}.safetensors")
             for name in RECIPES:
