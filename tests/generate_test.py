@@ -119,7 +119,7 @@ def test_models_are_found_or_named(model_folder, tmp_path):
 
 def test_generating_loads_neither_puppets_nor_espeak(model_folder):
     code = (
-        "import sys, phonofilm as p;"
+        "import sys, phonofilm as p, phonofilm.generate;"
         f"film = p.load({str(model_folder)!r}).adjusted(steps=1);"
         "film.generate(p.Request(prompt=p.Prompt(scene='a man')));"
         "print([m for m in sys.modules if 'puppets' in m or 'espeak' in m])"

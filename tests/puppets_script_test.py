@@ -34,13 +34,23 @@ def scripts(count, **arguments):
 def test_a_script_depends_on_its_arguments_alone():
     assert write_script(7, split="test") == write_script(7, split="test")
     assert write_script(7) != write_script(8)
+
+
+def test_another_process_writes_and_says_the_same():
     code = (
         "import json, dataclasses; from phonofilm.puppets.script import write_script; "
-        "print(json.dumps([dataclasses.asdict(write_script(s, split='val')) for s in range(4)]))"
+        "print(json.dumps([dataclasses.asdict(write_script(s, split='val')) for s in range(4)])); "
+        "from phonofilm.puppets.voice import speak; u = speak('bin blue at a nine now', 'ben'); "
+        "print(u.wave.double().abs().sum().item(), u.phonemes[-1].end)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    written, heard = out.splitlines()
     here = [dataclasses.asdict(write_script(seed, split="val")) for seed in range(4)]
-    assert json.loads(out) == json.loads(json.dumps(here))
+    assert json.loads(written) == json.loads(json.dumps(here))
+    total, end = map(float, heard.split())
+    said = speak("bin blue at a nine now", "ben")
+    assert total == pytest.approx(said.wave.double().abs().sum().item(), rel=1e-9)
+    assert end == said.seconds
 
 
 def test_a_performance_depends_on_its_script_alone():

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from training import Noise, tiny
 
 from phonofilm.errors import UserError
@@ -32,59 +30,48 @@ def interrupt(step, backbone):
     raise KeyboardInterrupt
 
 
+def stopped(experiment, folder):
+    """The mean weights when a run is looked at for the first time, which ends it."""
+    seen = {}
+
+    def stop(step, backbone):
+        seen.update((name, parameter.detach().clone()) for name, parameter in backbone.named_parameters())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(experiment, Noise(), folder, watch=Watch(every=(stop,)), origin=CPU)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The mean weights after two steps."""
+    return train(tiny(steps=2), Noise(), tmp_path_factory.mktemp("plain"), origin=CPU)
+
+
 def test_a_killed_run_goes_on_bit_by_bit(tmp_path):
     steps = 60
-    process = subprocess.Popen([*PROGRAM, str(tmp_path), str(steps), "3", "shard"], env=os.environ | THREADS)
-    folder = tmp_path / "shard"
+    folder = tmp_path / "killed"
+    process = subprocess.Popen([*PROGRAM, str(folder), str(steps)], env=os.environ | THREADS)
     until = time.monotonic() + 120
     while time.monotonic() < until and len(checkpoint.steps_of(folder)) < 2:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert 2 <= checkpoint.steps_of(folder)[-1] < steps
-    resumed = train(tiny(steps=steps), Noise(), folder, origin=CPU)
-    assert same(resumed, train(tiny(steps=steps), Noise(), tmp_path / "whole", origin=CPU))
+    last = checkpoint.steps_of(folder)[-1]
+    assert 2 <= last < steps
+    experiment = tiny(steps=steps, save_every=steps, sample_every=last + 3)
+    assert same(stopped(experiment, folder), stopped(experiment, tmp_path / "whole"))
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return str(listener.getsockname()[1])
-
-
-@pytest.mark.parametrize("way", ["shard", "replicate"])
-def test_two_ranks_step_like_one(tmp_path, way):
-    seed = 5  # with 3, one gradient of the video MLP is so small that Adam makes a step out of its rounding
-    shared = THREADS | {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": free_port()}
-    ranks = [
-        subprocess.Popen([*PROGRAM, str(tmp_path), "3", str(seed), way], env=os.environ | shared | {"RANK": rank})
-        for rank in "01"
-    ]
-    try:
-        assert [rank.wait(180) for rank in ranks] == [0, 0]
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.wait()
-    alone = train(tiny(steps=3, seed=seed), Noise(), tmp_path / "alone", origin=CPU)
-    start = train(tiny(steps=1, seed=seed), Noise(), tmp_path / "start", origin=CPU)
-    first, second = (load_file(tmp_path / f"{way}{rank}.safetensors") for rank in "01")
-    assert same(first, second)
-    for name, tensor in alone.items():
-        torch.testing.assert_close(first[name], tensor, rtol=1e-3, atol=1e-4)
-    assert not torch.allclose(start["video.leave_x.weight"], alone["video.leave_x.weight"], atol=1e-3)
-
-
-def test_accumulation_changes_nothing_but_rounding(tmp_path):
-    whole = train(tiny(steps=2), Noise(), tmp_path / "whole", origin=CPU)
-    parts = train(tiny(steps=2, accumulate=2), Noise(), tmp_path / "parts", origin=CPU)
-    for name, tensor in whole.items():
+def test_accumulation_changes_nothing_but_rounding(tmp_path, plain):
+    parts = train(tiny(steps=2, accumulate=2), Noise(), tmp_path, origin=CPU)
+    for name, tensor in plain.items():
         torch.testing.assert_close(parts[name], tensor, rtol=1e-3, atol=1e-4)
 
 
-def test_recomputation_changes_nothing(tmp_path):
-    plain = train(tiny(steps=2), Noise(), tmp_path / "plain", origin=CPU)
-    assert same(plain, train(tiny(steps=2, checkpointing=True), Noise(), tmp_path / "again", origin=CPU))
+def test_recomputation_changes_nothing(tmp_path, plain):
+    assert same(plain, train(tiny(steps=2, checkpointing=True), Noise(), tmp_path, origin=CPU))
 
 
 def test_no_number_stops_the_run_and_leaves_the_last_checkpoint(tmp_path):
@@ -113,7 +100,7 @@ def test_the_best_checkpoint_is_kept_and_returned(tmp_path):
     assert same(kept, stopped)
 
 
-def test_hooks_see_the_mean_weights_and_leave_the_others(tmp_path):
+def test_hooks_see_the_mean_weights_and_leave_the_others(tmp_path, plain):
     seen = []
 
     def hook(step, backbone):
@@ -121,9 +108,11 @@ def test_hooks_see_the_mean_weights_and_leave_the_others(tmp_path):
         seen.append({name: p.detach().clone() for name, p in backbone.named_parameters()})
         return {}
 
-    watched = train(tiny(steps=4), Noise(), tmp_path / "a", watch=Watch(every=(hook,)), origin=CPU)
+    often = tiny(steps=2, sample_every=1)
+    watched = train(often, Noise(), tmp_path, watch=Watch(every=(hook,)), origin=CPU)
+    assert len(seen) == 2
     assert same(seen[-1], watched)
-    assert same(watched, train(tiny(steps=4), Noise(), tmp_path / "b", origin=CPU))
+    assert same(watched, plain)
 
 
 def test_validation_compares_checkpoints_on_the_same_clips(tmp_path):
@@ -148,9 +137,8 @@ def test_a_batch_must_divide(tmp_path):
         train(tiny(accumulate=3), Noise(), tmp_path, origin=CPU)
 
 
-def test_a_run_can_start_from_trained_weights(tmp_path):
-    origin = CPU
-    first = train(tiny(steps=2), Noise(), tmp_path / "first", origin=origin)
+def test_a_run_can_start_from_trained_weights(tmp_path, plain):
+    origin, first = CPU, plain
     frozen = replace(tiny(steps=1), optim=replace(tiny().optim, lr=0.0))
     tuned = train(frozen, Noise(), tmp_path / "tuned", origin=replace(origin, weights=first))
     assert same(tuned, first)

@@ -1,6 +1,5 @@
 """A training in miniature: random latents, a JoVA of one layer. Run as a program it trains (for tests that kill it)."""
 
-import os
 import sys
 from dataclasses import dataclass, replace
 
@@ -29,6 +28,9 @@ class Noise:
     geometry: Geometry = GEOMETRY
     speaker: str = ""
     reference: Reference | None = None
+    voice: int = 1
+    """Channels of a speaker vector."""
+    regions: tuple[str, ...] = ("sounding",)
     spoil: int | None = -1
     """Index of a clip of no numbers; None for all of them."""
 
@@ -42,14 +44,14 @@ class Noise:
     def sample(self, num_frames, index):
         g = torch.Generator().manual_seed(num_frames * 1000 + index)
         frames, hops = 1 + (num_frames - 1) // 4, -(-round(num_frames / 24 * 16000) // 512)
-        video = torch.randn(4, frames, 2, 4, generator=g)
+        video = torch.randn(self.codes.video_channels, frames, 2, 4, generator=g)
         return Sample(
             video=video * float("nan") if self.spoil in (index, None) else video,
             audio=torch.randn(20, hops, generator=g),
-            regions={"sounding": (torch.rand(1, frames, 2, 4, generator=g) > 0.8).float()},
+            regions={name: (torch.rand(1, frames, 2, 4, generator=g) > 0.8).float() for name in self.regions},
             prompt=Prompt(scene=f"scene {index}", speech=(("", "say " * (index % 3)),)),
             seed=index,
-            voices=(("", torch.randn(1, generator=g)),) if self.speaker else (),
+            voices=(("", torch.randn(self.voice, generator=g)),) if self.speaker else (),
             reference=torch.randn(20, self.reference.tokens(AUDIO), generator=g) if self.reference else None,
         )
 
@@ -74,12 +76,8 @@ def tiny(**settings) -> Experiment:
 
 
 if __name__ == "__main__":
-    from safetensors.torch import save_file
-
     from phonofilm.train.loop import Origin, train
 
-    folder, steps, seed, way = sys.argv[1:]  # one run a process: a second would race for the first one's port
+    folder, steps = sys.argv[1:]
     torch.set_num_threads(1)
-    experiment = tiny(steps=int(steps), seed=int(seed), parallel=way)
-    weights = train(experiment, Noise(), f"{folder}/{way}", origin=Origin(device="cpu"))
-    save_file(weights, f"{folder}/{way}{os.environ.get('RANK', '')}.safetensors")
+    train(tiny(steps=int(steps)), Noise(), folder, origin=Origin(device="cpu"))

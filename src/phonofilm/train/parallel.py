@@ -129,7 +129,14 @@ def arithmetic(train: Train, device: torch.device) -> AbstractContextManager:
 
 
 def share_gradients(backbone: nn.Module, world: World) -> None:
-    """Mean of all gradients over processes that hold whole copies; sharded backbones do this in the backward pass."""
+    """Mean of all gradients over processes that hold whole copies; sharded backbones do this in the backward pass.
+
+    Parameters that the step did not use get zeros: FSDP2 hands zeros to some of them, and AdamW would pass over those
+    without a gradient, so that steps would depend on the number of processes.
+    """
+    for parameter in backbone.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
     if world.size == 1 or isinstance(backbone, FSDPModule):
         return
     gradients = [p.grad for p in backbone.parameters() if p.grad is not None]
