@@ -115,8 +115,9 @@ def _exact(entry: Entry, clip: Clip) -> Found:
     values = {PSNR.name: (psnr(one, two), 1.0), SSIM.name: (ssim(one, two), 1.0)}
     if clip.audio.shape[-1] and twin.audio.shape[-1]:
         made, true = _sounds(clip, twin, twin.sample_rate)
-        values[STFT.name] = (stft_distance(made, true), 1.0)
-        if not _silent(made, true):  # no scale makes silence the reference, or the reference silence
+        if not _silent(true):
+            values[STFT.name] = (stft_distance(made, true), 1.0)
+        if not _silent(made, true):  # no scale makes silence the reference
             values[SI_SDR.name] = (si_sdr(made, true), 1.0)
     return Found(values=values)
 

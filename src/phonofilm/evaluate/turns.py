@@ -21,7 +21,7 @@ QUIET_DB = -35.0
 SHORTEST_GAP = 0.06
 """Seconds of quiet that may part two turns."""
 CLOSED = 0.1
-"""Share of its pixel frames in which a mouth is at its most closed: the opening that reads there is noise or a beard."""
+"""Share of its pixel frames in which a mouth is at its most closed: an opening that is read there is noise."""
 STILL = 0.02
 """A mouth whose opening has a standard deviation below this does not move."""
 SMOOTH = 0.25
