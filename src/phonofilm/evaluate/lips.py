@@ -22,8 +22,8 @@ SILENCE = 1e-3
 MAX_LAG = 6
 """Pixel frames to either side that are searched for the offset (200 ms are 4.8 at 24 fps)."""
 LEAST_LIKENESS = 0.15
-"""Below this a sound has no words to follow, and warping leaves the reference's times as they are: a picture in time with
-them would be right beside any hiss. White noise, rain, a tone and a hum get up to 0.06, another sentence from 0.27."""
+"""Below this a sound has no words to follow, and warping leaves the reference's times as they are: a picture in time
+with them would be right beside any hiss. White noise, rain, a tone and a hum get up to 0.06, other words from 0.27."""
 MIN_RANGE = 0.02
 """An opening whose standard deviation is below this does not move: it has no correlation with anything."""
 
