@@ -4,7 +4,7 @@ import torch
 
 pytest.importorskip("librosa")
 
-from phonofilm.evaluate.lips import align, compare  # noqa: E402
+from phonofilm.evaluate.lips import LEAST_LIKENESS, align, compare  # noqa: E402
 
 RATE = 16000
 
@@ -26,9 +26,17 @@ def test_a_stretched_sound_is_followed():
         assert times.to_sound(reference) == pytest.approx(sound, abs=0.02)
 
 
-def test_a_delayed_sound_is_followed_and_its_own_is_no_cost():
+def test_a_delayed_sound_is_followed_and_its_own_is_alike():
     assert align(babble(), babble(shift=0.2), RATE).to_sound(0.6) == pytest.approx(0.8, abs=0.02)
-    assert align(babble(), babble(), RATE).cost < 1e-3
+    assert align(babble(), babble(), RATE).likeness == pytest.approx(1)
+
+
+def test_a_hiss_or_a_hum_is_not_like_the_words():
+    hiss = torch.randn(babble().shape, generator=torch.Generator().manual_seed(0))
+    hum = torch.sin(torch.arange(babble().shape[-1]) * 0.08)[None]
+    times = align(babble(), hiss, RATE)
+    assert times.to_sound(1.2) == pytest.approx(1.2, abs=0.1)  # which is why they have to be told apart
+    assert max(times.likeness, align(babble(), hum, RATE).likeness) < LEAST_LIKENESS
 
 
 def mouth(frames=49, *, late=0.0):

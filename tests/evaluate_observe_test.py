@@ -1,5 +1,7 @@
 """Sensitivity on true clips: what is harmed shows in the figures that it concerns, and in no other."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -81,6 +83,22 @@ def test_silence_has_no_words_no_lips_no_voice(read):
     assert found.voice_right is None
 
 
+def test_noise_for_the_sound_has_no_lips_and_no_voice(read):
+    case, clip, picture, _ = read[0]
+    noise = 0.1 * torch.randn(clip.audio.shape, generator=torch.Generator().manual_seed(0))
+    found = judged(case, picture, hear(case, replace(clip, audio=noise)))
+    assert (found.correlation, found.offset, found.voice_right) == (None, None, None)
+    assert found.errors >= 5
+
+
+def test_lips_and_looks_are_seen_through_noise(read):
+    case, clip, _, sound = read[0]
+    found = judged(case, see(case, controls.add_noise(clip).video, clip.fps), sound)
+    assert found.correlation > 0.9
+    assert abs(found.offset) < 0.01
+    assert all(found.right.values())
+
+
 def test_a_frozen_picture_has_no_lips_but_looks(read):
     case, clip, _, sound = read[0]
     found = judged(case, see(case, controls.freeze(clip).video, clip.fps), sound)
@@ -106,6 +124,14 @@ def test_a_late_ball_is_not_at_the_contact(ball):
     found = judged(case, picture, hear(case, controls.delay_sound(clip)))
     assert found.events[0] == 0
     assert found.event_offset == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_ball_is_seen_through_noise_and_not_heard_through_it(ball):
+    case, clip, picture, sound = ball
+    seen = judged(case, see(case, controls.add_noise(clip).video, clip.fps), sound)
+    assert seen.events == judged(case, picture, sound).events
+    heard = judged(case, picture, hear(case, controls.add_noise(clip, decibels=10.0)))
+    assert heard.events[0] == 0
 
 
 def test_a_silent_or_frozen_ball_has_no_contacts_in_common(ball):

@@ -1,16 +1,17 @@
 """Figures of reconstructions and of sets: closed forms, and the direction of every one."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from phonofilm.evaluate import quality, reconstruction
+from phonofilm.evaluate import controls, quality, reconstruction
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.folder import Sources, evaluate_folder
 from phonofilm.evaluate.probe import Unmeasured
-from phonofilm.media import write_clip
+from phonofilm.media import read_clip, write_clip
 from phonofilm.types import Clip
 
 
@@ -82,6 +83,39 @@ def test_another_size_is_refused(tmp_path):
     entry = Entry(name="a", path=tmp_path / "a.mp4", reference=tmp_path / "a.mp4")
     with pytest.raises(Unmeasured, match="another size"):
         reconstruction.RECONSTRUCTION.read(entry, clip)
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """A clip that is known to be its own reference."""
+    write_clip(tmp_path / "a.mp4", Clip(video=picture(), audio=sound()[None], fps=12.0, sample_rate=16000))
+    return Entry(name="a", path=tmp_path / "a.mp4", reference=tmp_path / "a.mp4"), read_clip(tmp_path / "a.mp4")
+
+
+def test_silence_has_no_marks_of_quality(beside):
+    entry, clip = beside
+    muted = controls.silence(clip)
+    probes = (quality.DNSMOS, quality.SPEAKER, quality.MOUTH, reconstruction.PESQ_PROBE, reconstruction.STOI_PROBE)
+    for probe in probes:  # refused before any of their packages is asked for
+        with pytest.raises(Unmeasured, match="silent"):
+            probe.read(entry, muted)
+    kept = {"exact.recon_psnr", "exact.recon_ssim"}
+    assert reconstruction.RECONSTRUCTION.read(entry, muted).values.keys() == kept | {"exact.recon_stft"}
+    write_clip(entry.reference, controls.silence(clip))
+    assert reconstruction.RECONSTRUCTION.read(entry, clip).values.keys() == kept
+
+
+def test_intelligibility_falls_with_noise_and_of_too_little_there_is_none(beside):
+    pytest.importorskip("pystoi")
+    entry, clip = beside
+    own, noisy = (
+        reconstruction.STOI_PROBE.read(entry, c).values["offline.stoi"][0]
+        for c in (clip, controls.add_noise(clip, decibels=0.0))
+    )
+    assert own > 0.99 > noisy + 0.1
+    write_clip(entry.reference, replace(clip, audio=clip.audio[:, :4000]))
+    with pytest.raises(Unmeasured, match="0.4 s"):
+        reconstruction.STOI_PROBE.read(entry, clip)
 
 
 def test_equal_error_rate_by_hand():

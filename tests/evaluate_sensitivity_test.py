@@ -1,4 +1,4 @@
-"""Every measure of a folder, held to known damage: what does not move the right way measures nothing."""
+"""Measures of a folder on true clips and under damage of their own; evaluate_directions_test has what all share."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -13,7 +13,6 @@ pytest.importorskip("scipy")
 
 from phonofilm.evaluate import controls, emotion, factors, identity, keys, picture, turns, voices  # noqa: E402
 from phonofilm.evaluate.entries import Entry, truth_of  # noqa: E402
-from phonofilm.evaluate.probe import Unmeasured  # noqa: E402
 from phonofilm.puppets.corpus import truth  # noqa: E402
 from phonofilm.puppets.expression import read_expression  # noqa: E402
 from phonofilm.puppets.performance import EMOTION_FACES, perform  # noqa: E402
@@ -40,15 +39,6 @@ def read(probe, entry, clip):
 
 
 # Any picture
-
-
-def test_noise_flickers_and_a_still_picture_does_not():
-    entry, clip = puppet("rain")
-    own, noisy, still = (
-        read(picture.PICTURE, entry, c) for c in (clip, controls.add_noise(clip), controls.freeze(clip))
-    )
-    assert noisy["exact.flicker"] < own["exact.flicker"] - 0.05
-    assert (still["exact.flicker"], still["exact.still"], own["exact.still"]) == (1.0, 1.0, 0.0)
 
 
 def test_flicker_is_vbenchs_formula():
@@ -84,18 +74,6 @@ def test_late_keys(seconds):
         assert found["exact.key_f1@80ms"] < 0.4
 
 
-def test_keys_of_another_clip_muted_frozen_or_in_noise():
-    (entry, clip), (_, other) = puppet("keyboard"), puppet("keyboard", 1)
-    own = read(keys.KEYS, entry, clip)
-    swapped = read(keys.KEYS, entry, controls.swap_sound(clip, other))
-    assert swapped["exact.key_match"] < 0.5
-    assert swapped["exact.key_f1@80ms"] < own["exact.key_f1@80ms"]
-    for harmed in (controls.silence(clip), controls.freeze(clip)):
-        assert read(keys.KEYS, entry, harmed)["exact.key_f1@80ms"] == 0
-    faint, loud = (read(keys.KEYS, entry, controls.add_noise(clip, decibels=level)) for level in (-40, 0))
-    assert loud["exact.key_match"] < faint["exact.key_match"]
-
-
 def test_the_right_time_with_the_wrong_note_is_no_match():
     entry, clip = puppet("keyboard")
     found = read(keys.KEYS, entry, replace(clip, video=clip.video.flip(-1)))  # the lights from right to left
@@ -113,17 +91,13 @@ def test_turns_of_the_truth(seed):
     assert abs(found["exact.turn_switch_ms"]) < 42
 
 
-def test_turns_swapped_shifted_frozen_and_muted():
+def test_turns_mirrored_and_late():
     entry, clip = puppet("dialogue")
     own = read(turns.TURNS, entry, clip)
     mirrored = replace(clip, video=clip.video.flip(-1))
     assert read(turns.TURNS, entry, mirrored)["exact.turns"] < 0.2
     late = read(turns.TURNS, entry, controls.delay_sound(clip))
     assert late["exact.turn_switch_ms"] - own["exact.turn_switch_ms"] == pytest.approx(200, abs=15)
-    assert late["exact.turns"] < own["exact.turns"]
-    for harmed, reason in ((controls.freeze(clip), "no mouth moves"), (controls.silence(clip), "silent")):
-        with pytest.raises(Unmeasured, match=reason):
-            turns.TURNS.read(entry, harmed)
 
 
 def test_voices_of_another_pair_are_wrong():
@@ -140,9 +114,6 @@ def test_whose_voice_of_ten():
     other = "ada" if entry.truth.voices[0] != "ada" else "ben"
     wrong = replace(entry, truth=replace(entry.truth, voices=(other,)))
     assert read(voices.VOICE_OF_TEN, wrong, clip) == {"exact.voice_of_ten": 0.0}
-    noise = torch.randn(clip.audio.shape, generator=torch.Generator().manual_seed(0)) * 0.1
-    with pytest.raises(Unmeasured, match="voiced"):
-        voices.VOICE_OF_TEN.read(entry, replace(clip, audio=noise))
 
 
 def test_two_voices_of_ten_and_the_same_in_the_other_order():
@@ -180,21 +151,9 @@ def test_emotion_of_face_and_voice_and_both():
     (entry, clip), (_, other) = puppet("speaker", seeds["sad"]), puppet("speaker", seeds["surprised"])
     wrong = read(emotion.EMOTION, entry, replace(clip, video=other.video))
     assert (wrong["exact.emotion_seen"], wrong["exact.emotion_match"]) == (0, 0)
-    flat = read(emotion.EMOTION, entry, controls.silence(clip))
-    assert "exact.emotion_heard" not in flat
 
 
 # Identity and factors
-
-
-def test_a_puppet_that_turns_into_another_drifts():
-    (entry, clip), (_, other) = puppet("speaker"), puppet("speaker", 1)
-    half = len(clip.video) // 2
-    changed = replace(clip, video=torch.cat([clip.video[:half], other.video[half:]]))
-    own, found, still = (read(identity.IDENTITY, entry, c) for c in (clip, changed, controls.freeze(clip)))
-    assert found["exact.identity_drift"] > own["exact.identity_drift"] + 20
-    assert still["exact.identity_drift"] == pytest.approx(0, abs=1e-3)
-    assert own["exact.identity_kept"] == 1 > found["exact.identity_kept"]
 
 
 def test_a_slow_change_of_colour_is_drift():

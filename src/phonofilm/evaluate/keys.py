@@ -143,8 +143,9 @@ def _read(entry: Entry, clip: Clip) -> Found:
     seen = see_keys(clip.video, clip.fps)
     heard = () if clip.audio.abs().amax() < SILENCE else hear_keys(mono(clip), SAMPLE_RATE)
     values = event_values(tuple(s.seconds for s in seen), tuple(s.seconds for s in heard), SCORES, OFFSET)
-    same = sum(any(abs(one.seconds - two.seconds) <= 0.08 and one.key == two.key for two in heard) for one in seen)
-    values[MATCH.name] = (float(same), float(len(seen) or 1))
+    if seen:  # a share of no lights is no share
+        same = sum(any(abs(one.seconds - two.seconds) <= 0.08 and one.key == two.key for two in heard) for one in seen)
+        values[MATCH.name] = (float(same), float(len(seen)))
     return Found(values=values)
 
 

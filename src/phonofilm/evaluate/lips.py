@@ -21,6 +21,9 @@ DYNAMIC_DB = 50.0
 SILENCE = 1e-3
 MAX_LAG = 6
 """Pixel frames to either side that are searched for the offset (200 ms are 4.8 at 24 fps)."""
+LEAST_LIKENESS = 0.15
+"""Below this a sound has no words to follow, and warping leaves the reference's times as they are: a picture in time
+with them would be right beside any hiss. White noise, rain, a tone and a hum get up to 0.06, other words from 0.27."""
 MIN_RANGE = 0.02
 """An opening whose standard deviation is below this does not move: it has no correlation with anything."""
 
@@ -64,8 +67,8 @@ class Alignment(NamedTuple):
 
     reference: np.ndarray
     sound: np.ndarray
-    cost: float
-    """Mean distance along the path: lower is more alike."""
+    likeness: float
+    """Pearson correlation of both spectra along the path: 1 for one and the same, 0 where nothing is followed."""
 
     def to_sound(self, seconds: float) -> float:
         """Return where in the sound the reference's instant is heard."""
@@ -77,14 +80,17 @@ def align(reference: Float[Tensor, "K N"], sound: Float[Tensor, "K2 M"], sample_
     import librosa
 
     left, right = _features(reference, sample_rate), _features(sound, sample_rate)
-    total, path = librosa.sequence.dtw(left.T, right.T, metric="euclidean", backtrack=True)
+    _, path = librosa.sequence.dtw(left.T, right.T, metric="euclidean", backtrack=True)
     path = path[::-1]
     rows = np.unique(path[:, 0])
     # Several columns may meet one row: their middle.
     first = np.searchsorted(path[:, 0], rows, side="left")
     last = np.searchsorted(path[:, 0], rows, side="right") - 1
     columns = (path[first, 1] + path[last, 1]) / 2
-    return Alignment(rows * HOP, columns * HOP, float(total[-1, -1] / len(path)))
+    one, two = left[path[:, 0]], right[path[:, 1]]
+    scale = np.sqrt((one**2).sum() * (two**2).sum())
+    likeness = float((one * two).sum() / scale) if scale > 1e-9 else 0.0
+    return Alignment(rows * HOP, columns * HOP, likeness)
 
 
 def compare(seen: np.ndarray, expected: np.ndarray, fps: float) -> LipScore | None:

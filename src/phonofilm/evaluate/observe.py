@@ -114,7 +114,7 @@ def _mono(clip: Clip) -> Float[Tensor, "1 N"]:
 def implied_opening(
     case: Case, wave: Float[Tensor, "K N"], *, num_frames: int, fps: float
 ) -> Float[np.ndarray, " T"] | None:
-    """Return the opening of a puppet's mouth that says the case's words when they are heard; None in silence.
+    """Return the opening of a puppet's mouth that says the case's words when they are heard; None where none are.
 
     espeak-ng's rendering of the sentence by the case's voice is warped onto the sound, and its phonemes with it.
     """
@@ -122,6 +122,8 @@ def implied_opening(
         return None
     truth = _performed(case.script)
     times = lips.align(truth.wave, wave, SAMPLE_RATE)
+    if times.likeness < lips.LEAST_LIKENESS:
+        return None
     moved = [Phoneme(p.ipa, times.to_sound(p.start), times.to_sound(p.end)) for p in truth.phonemes[0]]
     middles = (torch.arange(num_frames, dtype=torch.float64) + 0.5) / fps
     return opening_curve(moved, middles).numpy()

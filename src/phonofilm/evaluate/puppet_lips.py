@@ -106,6 +106,8 @@ def opening_heard(truth: Truth, wave: Float[Tensor, "1 N"], num_frames: int, fps
     room = max(0, min(len(said.wave), reference.shape[-1] - place))
     reference[0, place : place + room] = said.wave[:room]
     times = lips.align(reference, wave, SAMPLE_RATE)
+    if times.likeness < lips.LEAST_LIKENESS:
+        raise Unmeasured("nothing in the sound is like the words")
     moved = [Phoneme(p.ipa, times.to_sound(p.start + start), times.to_sound(p.end + start)) for p in said.phonemes]
     middles = (torch.arange(num_frames, dtype=torch.float64) + 0.5) / fps
     return opening_curve(moved, middles).numpy()

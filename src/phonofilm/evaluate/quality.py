@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from phonofilm.evaluate.entries import Entry
+from phonofilm.evaluate.lips import SILENCE
 from phonofilm.evaluate.probe import Found, Measure, Pool, Probe, Unmeasured
 from phonofilm.resample import resample
 from phonofilm.types import Clip
@@ -24,7 +25,7 @@ MOUTH_FPS = 25
 def _dnsmos(name: str, title: str) -> Measure:
     return Measure(
         name=name,
-        title=f"{title}; digital silence still gets 1.8 to 2.2, music and effects are out of its domain",
+        title=f"{title}; music and effects are out of its domain",
         better="up",
         unit="MOS",
         evaluator="speechmos, DNSMOS",
@@ -58,21 +59,26 @@ MOUTH_Z = Measure(
 def _wave(clip: Clip) -> np.ndarray:
     if clip.audio.shape[-1] == 0:
         raise Unmeasured("no sound")
-    return resample(clip.audio.mean(0), clip.sample_rate, RATE).clamp(-1, 1).numpy()
+    wave = resample(clip.audio.mean(0), clip.sample_rate, RATE).clamp(-1, 1)
+    if wave.abs().amax() < SILENCE:  # DNSMOS would still give it 1.8 to 2.2
+        raise Unmeasured("silent")
+    return wave.numpy()
 
 
 def _read_dnsmos(entry: Entry, clip: Clip) -> Found:
+    del entry
+    wave = _wave(clip)
     from speechmos import dnsmos  # pyright: ignore[reportMissingImports]
 
-    del entry
-    found = dnsmos.run(_wave(clip), sr=RATE)
+    found = dnsmos.run(wave, sr=RATE)
     return Found(values={P808.name: (float(found["p808_mos"]), 1.0), OVERALL.name: (float(found["ovrl_mos"]), 1.0)})
 
 
 def _read_speaker(entry: Entry, clip: Clip) -> Found:
+    wave = _wave(clip)
     from resemblyzer import VoiceEncoder, preprocess_wav  # pyright: ignore[reportMissingImports]
 
-    wave = preprocess_wav(_wave(clip), source_sr=RATE)
+    wave = preprocess_wav(wave, source_sr=RATE)
     if len(wave) < RATE // 2:
         raise Unmeasured("less than 0.5 s of speech is left")
     vector = VoiceEncoder("cpu", verbose=False).embed_utterance(wave)
@@ -112,10 +118,10 @@ def _prepare_eer(
 
 
 def _read_mouth(entry: Entry, clip: Clip) -> Found:
-    import mediapipe  # pyright: ignore[reportMissingImports]
-
     del entry
     wave = _wave(clip)
+    import mediapipe  # pyright: ignore[reportMissingImports]
+
     count = round(clip.seconds * MOUTH_FPS)
     picks = np.minimum(((np.arange(count) + 0.5) / MOUTH_FPS * clip.fps).astype(int), len(clip.video) - 1)
     opening = []

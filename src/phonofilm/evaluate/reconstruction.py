@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 from jaxtyping import Float, UInt8
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from phonofilm.evaluate.entries import Entry
+from phonofilm.evaluate.lips import SILENCE
 from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
 from phonofilm.media import read_clip
 from phonofilm.resample import resample
@@ -99,6 +101,11 @@ def _sounds(clip: Clip, twin: Clip, rate: int) -> tuple[Tensor, Tensor]:
     return waves[0][:length], waves[1][:length]
 
 
+def _silent(*waves: Float[Tensor, " N"]) -> bool:
+    """Whether one of these sounds is silence."""
+    return any(not len(wave) or float(wave.abs().max()) < SILENCE for wave in waves)
+
+
 def _exact(entry: Entry, clip: Clip) -> Found:
     twin = _twin(entry)
     count = min(len(clip.video), len(twin.video))
@@ -108,24 +115,38 @@ def _exact(entry: Entry, clip: Clip) -> Found:
     values = {PSNR.name: (psnr(one, two), 1.0), SSIM.name: (ssim(one, two), 1.0)}
     if clip.audio.shape[-1] and twin.audio.shape[-1]:
         made, true = _sounds(clip, twin, twin.sample_rate)
-        values |= {SI_SDR.name: (si_sdr(made, true), 1.0), STFT.name: (stft_distance(made, true), 1.0)}
+        if not _silent(true):
+            values[STFT.name] = (stft_distance(made, true), 1.0)
+        if not _silent(made, true):  # no scale makes silence the reference
+            values[SI_SDR.name] = (si_sdr(made, true), 1.0)
     return Found(values=values)
 
 
+def _spoken(entry: Entry, clip: Clip) -> tuple[Tensor, Tensor]:
+    waves = _sounds(clip, _twin(entry), SPEECH_RATE)
+    if _silent(*waves):
+        raise Unmeasured("silent")
+    return waves
+
+
 def _pesq(entry: Entry, clip: Clip) -> Found:
+    made, true = _spoken(entry, clip)
     from pesq import pesq  # pyright: ignore[reportMissingImports]
 
-    made, true = _sounds(clip, _twin(entry), SPEECH_RATE)
-    if min(float(made.abs().max()), float(true.abs().max())) < 1e-3:
-        raise Unmeasured("silent")
     return Found(values={PESQ.name: (float(pesq(SPEECH_RATE, true.numpy(), made.numpy(), "wb")), 1.0)})
 
 
 def _stoi(entry: Entry, clip: Clip) -> Found:
+    made, true = _spoken(entry, clip)
     from pystoi import stoi  # pyright: ignore[reportMissingImports]
 
-    made, true = _sounds(clip, _twin(entry), SPEECH_RATE)
-    return Found(values={STOI.name: (float(stoi(true.numpy(), made.numpy(), SPEECH_RATE)), 1.0)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            found = float(stoi(true.numpy(), made.numpy(), SPEECH_RATE))
+        except RuntimeWarning as warning:  # too little is left for it; pystoi would answer 1e-5
+            raise Unmeasured("less than 0.4 s of the reference is loud enough") from warning
+    return Found(values={STOI.name: (found, 1.0)})
 
 
 def _wants(entry: Entry) -> bool:

@@ -20,6 +20,10 @@ QUIET_DB = -35.0
 """Below the loudest 10 ms, nobody speaks."""
 SHORTEST_GAP = 0.06
 """Seconds of quiet that may part two turns."""
+CLOSED = 0.1
+"""Share of its pixel frames in which a mouth is at its most closed: an opening that is read there is noise."""
+STILL = 0.02
+"""A mouth whose opening has a standard deviation below this does not move."""
 SMOOTH = 0.25
 """Seconds over which a mouth's opening is averaged."""
 PREPARATION = "sound at 16 kHz mono; each half's head cut out and read as a close-up"
@@ -80,7 +84,7 @@ def hear_turns(wave: Float[Tensor, "1 N"], sample_rate: int) -> Turns | None:
 
 
 def see_openings(video: UInt8[Tensor, "T 3 H W"]) -> Float[np.ndarray, "2 T"]:
-    """How open each of two mouths is, left then right."""
+    """How much more open than at its most closed each of two mouths is, left then right."""
     from phonofilm.puppets import readback
     from phonofilm.puppets.stage import PAIR
 
@@ -95,7 +99,8 @@ def see_openings(video: UInt8[Tensor, "T 3 H W"]) -> Float[np.ndarray, "2 T"]:
         part = video[..., top : top + side, max(0, left) : left + side]
         padded = torch.nn.functional.pad(part.float(), (before, after, 0, below), mode="replicate").to(torch.uint8)
         found.append(readback.read_opening(padded).numpy())
-    return np.stack(found)
+    openings = np.stack(found)
+    return openings - np.quantile(openings, CLOSED, axis=1, keepdims=True)
 
 
 def _read(entry: Entry, clip: Clip) -> Found:
@@ -108,19 +113,25 @@ def _read(entry: Entry, clip: Clip) -> Found:
     if heard is None:
         raise Unmeasured("no pause parts the sound into two turns")
     seen = see_openings(clip.video)
-    values = {VOICES_RIGHT.name: _voices(truth.voices, wave, heard, SAMPLE_RATE)}
-    if seen.std(1).max() < 0.02:
-        raise Unmeasured("no mouth moves")
-    size = max(1, round(SMOOTH * clip.fps))
+    moves = seen.std(1) >= STILL
+    voices = _voices(truth.voices, wave, heard, SAMPLE_RATE)
+    values = {VOICES_RIGHT.name: voices} if voices else {}
+    if moves.any():
+        values[SPEAKING.name] = _speaking(seen, heard, clip.fps)
+    if moves.all():  # from one mouth alone nothing is taken over
+        values[SWITCH.name] = (1000 * (heard.start_of_second - _begin(seen, clip.fps)), 1.0)
+    return Found(values=values)
+
+
+def _speaking(seen: Float[np.ndarray, "2 T"], heard: Turns, fps: float) -> tuple[float, float]:
+    """Pixel frames in which the more open mouth is the one whose turn is heard, and those in which a turn is heard."""
+    size = max(1, round(SMOOTH * fps))
     smooth = np.stack([np.convolve(row, np.ones(size) / size, "same") for row in seen])
-    middles = (np.arange(seen.shape[1]) + 0.5) / clip.fps
+    middles = (np.arange(seen.shape[1]) + 0.5) / fps
     one = (middles > heard.start) & (middles < heard.end_of_first)
     two = (middles > heard.start_of_second) & (middles < heard.end)
     right = (smooth[0] > smooth[1])[one].sum() + (smooth[1] > smooth[0])[two].sum()
-    values[SPEAKING.name] = (float(right), float(one.sum() + two.sum()))
-    switch = _begin(seen, clip.fps)
-    values[SWITCH.name] = (1000 * float(heard.start_of_second - switch), 1.0)
-    return Found(values=values)
+    return float(right), float(one.sum() + two.sum())
 
 
 def _begin(seen: Float[np.ndarray, "2 T"], fps: float) -> float:
@@ -132,16 +143,17 @@ def _begin(seen: Float[np.ndarray, "2 T"], fps: float) -> float:
     return float(top[-1]) / fps
 
 
-def _voices(voices: tuple[str, ...], wave: Tensor, heard: Turns, sample_rate: int) -> tuple[float, float]:
+def _voices(voices: tuple[str, ...], wave: Tensor, heard: Turns, sample_rate: int) -> tuple[float, float] | None:
+    """Turns in a voice of the right height, and turns; None where one has no pitch, which is neither high nor low."""
     from phonofilm.evaluate.observe import HIGH
     from phonofilm.puppets.voice import VOICES
 
     spans = ((heard.start, heard.end_of_first), (heard.start_of_second, heard.end))
-    right = 0
-    for voice, (start, end) in zip(voices, spans, strict=True):
-        part = wave[:, round(start * sample_rate) : round(end * sample_rate)]
-        found = pitch.median_pitch(part, sample_rate)
-        right += found is not None and (found > HIGH) == (VOICES[voice].height == "high")
+    parts = [wave[:, round(start * sample_rate) : round(end * sample_rate)] for start, end in spans]
+    tones = [tone for part in parts if (tone := pitch.median_pitch(part, sample_rate)) is not None]
+    if len(tones) < len(voices):
+        return None
+    right = sum((tone > HIGH) == (VOICES[voice].height == "high") for tone, voice in zip(tones, voices, strict=True))
     return float(right), float(len(voices))
 
 
