@@ -24,7 +24,7 @@ from phonofilm.evaluate.probe import LIMITS, Found, Parts, Probe, Unmeasured
 from phonofilm.media import read_clip, replacing
 from phonofilm.types import Clip
 
-SURVEY_EDITION = 1
+SURVEY_EDITION = 2
 """Counts up when a measure changes, so that no outcome of another edition is used again."""
 SILENCE = 1e-3
 DAMAGED = {
