@@ -15,10 +15,11 @@ import torch
 from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Codes, Dataset, Sample
 from phonofilm.experiment import Experiment, find_recipe
-from phonofilm.train import loop, parallel
+from phonofilm.train import draw, loop, parallel
 from phonofilm.types import Prompt
 
-WARM = 2
+WARM = 8
+"""Steps before the clock starts: clips and stills, prompts and portraits have each come by then, as a rule."""
 SAID = Prompt(
     scene="a woman with long red hair, pale skin, blue background",
     sound="a high voice",
@@ -69,7 +70,16 @@ class Random:
         return self
 
 
+def share_of_clips(experiment: Experiment, dataset: Dataset, steps: range) -> float:
+    """How many of the steps see whole clips; the others see stills."""
+    longest = max(dataset.buckets)
+    seed = experiment.train.seed
+    return sum(draw.plan(experiment, dataset.buckets, seed, step).num_frames == longest for step in steps) / len(steps)
+
+
 def measure(experiment: Experiment, dataset: Dataset, steps: int) -> None:
+    dataset = experiment.data(dataset)
+    whole = share_of_clips(experiment, dataset, range(WARM, WARM + steps))
     with parallel.world() as world, torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
         learner = loop.start(experiment, world)
         for step in range(WARM + steps):
@@ -84,11 +94,12 @@ def measure(experiment: Experiment, dataset: Dataset, steps: int) -> None:
             print(
                 f"{experiment.name}: {parameters:.1f} M parameters, batch {experiment.train.batch}, {world.size} "
                 f"processes with {torch.get_num_threads()} threads on {world.device}: "
-                f"{steps * experiment.train.batch / wall:.1f} samples/s ({cpu / wall:.2f} cores busy per process)"
+                f"{steps * experiment.train.batch / wall:.1f} samples/s, {whole:.0%} of them whole clips "
+                f"({cpu / wall:.2f} cores busy per process)"
             )
 
 
-def main(place: str, recipe: str = "jova_pocket", steps: str = "10", way: str = "shard", compiled: str = "") -> None:
+def main(place: str, recipe: str = "jova_pocket", steps: str = "40", way: str = "shard", compiled: str = "") -> None:
     experiment = find_recipe(recipe)
     train = replace(experiment.train, parallel=way, compile=bool(compiled))
     experiment = replace(experiment, train=train)
