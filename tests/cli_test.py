@@ -12,6 +12,7 @@ from PIL import Image
 
 from phonofilm import checks, media
 from phonofilm.cli import main
+from phonofilm.cli.prepare import read_stages
 from phonofilm.media import read_clip, read_manifest
 
 WORDS = ["--scene", "a woman with red hair", "--say", "set white with blue soon"]
@@ -248,6 +249,17 @@ def test_puppets_are_made_and_shown(run):
     assert (code, out) == (0, "sheet.png\n"), err
     with Image.open("sheet.png") as sheet:
         assert sheet.width > 4 * 32
+
+
+@pytest.mark.parametrize("stages", ["ball", "ball=x", "cat=1", "ball=1,ball=2", "ball=0", "ball=-1"])
+def test_strange_stages_are_refused_before_anything_is_made(run, stages):
+    out = ("--codecs", "no", "--out", "made", "--clips", "1")
+    refused(run("prepare", *out, "--stages", stages, model=False), f"--stages {stages}")
+    assert not Path("made").exists()
+
+
+def test_shares_of_stages():
+    assert read_stages("speaker=0.5, ball=.5") == {"speaker": 0.5, "ball": 0.5}
 
 
 def test_a_missing_extra_names_itself(run, monkeypatch):

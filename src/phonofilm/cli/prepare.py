@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,9 @@ class Prepare:
     """Sentences and looks: train, val or test."""
     seed: int = 0
     """Clip i is the script of this seed plus i."""
+    stages: str = ""
+    """Shares of the stages (speaker, dialogue, ball, keyboard, rain), such as speaker=0.5,ball=0.5; the recipe's if
+    not given."""
     frames: int | None = None
     """Length of the clips in pixel frames; the recipe's if not given. Several lengths may share a folder."""
     workers: int | None = None
@@ -51,6 +55,7 @@ class Prepare:
             clips=self.clips,
             seed=self.seed,
             split=self.split,
+            stages=read_stages(self.stages) if self.stages else None,
             num_frames=self.frames,
             part=part,
         )
@@ -58,3 +63,20 @@ class Prepare:
         check_licences((experiment.video_codec, experiment.audio_codec), self.accept)
         made = prepare(experiment, self.codecs, self.out, wanted, workers=self.workers)
         print(f"{self.out}: {made} clips made, {self.clips} wanted of split {self.split}")
+
+
+def read_stages(text: str) -> dict[str, float]:
+    """The shares in ``--stages speaker=0.5,ball=0.5``."""
+    from phonofilm.puppets.script import STAGES
+
+    shares = {}
+    for item in text.split(","):
+        name, _, share = item.strip().partition("=")
+        if name not in STAGES or name in shares or not re.fullmatch(r"\d*\.?\d+", share):
+            raise UserError(
+                f"--stages {text}: wanted are shares as speaker=0.5,ball=0.5; stages are {', '.join(STAGES)}"
+            )
+        shares[name] = float(share)
+    if not sum(shares.values()):
+        raise UserError(f"--stages {text}: at least one share must be above 0")
+    return shares
