@@ -65,6 +65,17 @@ def read_part(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
+def read_pairs(flag: str, text: str, *, number: str, wanted: str) -> dict[str, str]:
+    """Names and numbers of ``--flag name=number,name=number``; ``number`` is the pattern that a number must match."""
+    pairs = {}
+    for item in text.split(","):
+        name, _, value = item.strip().partition("=")
+        if not name or name in pairs or not re.fullmatch(number, value):
+            raise UserError(f"--{flag} {text}: wanted are {wanted}")
+        pairs[name] = value
+    return pairs
+
+
 @contextlib.contextmanager
 def needs(extra: str) -> Iterator[None]:
     """Imports that want an extra of the package: says which one to install where something is missing."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from phonofilm.cli.arguments import check_number, needs, read_part
-from phonofilm.errors import UserError
+from phonofilm.cli.arguments import check_number, needs, read_pairs, read_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +94,5 @@ class Compare:
 
 def read_counts(text: str) -> dict[str, int]:
     """The numbers of clips in ``--prompts grid=24,talk=16``."""
-    counts = {}
-    for item in text.split(","):
-        group, _, count = item.strip().partition("=")
-        if not (group and count.isdigit()) or group in counts:
-            raise UserError(f"--prompts {text}: wanted are groups with numbers, as grid=24,talk=16,ball=12")
-        counts[group] = int(count)
-    return {group: count for group, count in counts.items() if count}
+    pairs = read_pairs("prompts", text, number=r"\d+", wanted="groups with numbers, as grid=24,talk=16,ball=12")
+    return {group: int(count) for group, count in pairs.items() if int(count)}

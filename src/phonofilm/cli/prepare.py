@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from phonofilm.cli.arguments import read_part
+from phonofilm.cli.arguments import read_pairs, read_part
 from phonofilm.errors import UserError
 
 
@@ -69,14 +68,11 @@ def read_stages(text: str) -> dict[str, float]:
     """The shares in ``--stages speaker=0.5,ball=0.5``."""
     from phonofilm.puppets.script import STAGES
 
-    shares = {}
-    for item in text.split(","):
-        name, _, share = item.strip().partition("=")
-        if name not in STAGES or name in shares or not re.fullmatch(r"\d*\.?\d+", share):
-            raise UserError(
-                f"--stages {text}: wanted are shares as speaker=0.5,ball=0.5; stages are {', '.join(STAGES)}"
-            )
-        shares[name] = float(share)
+    wanted = f"shares as speaker=0.5,ball=0.5; stages are {', '.join(STAGES)}"
+    pairs = read_pairs("stages", text, number=r"\d*\.?\d+", wanted=wanted)
+    if not pairs.keys() <= set(STAGES):
+        raise UserError(f"--stages {text}: wanted are {wanted}")
+    shares = {name: float(share) for name, share in pairs.items()}
     if not sum(shares.values()):
         raise UserError(f"--stages {text}: at least one share must be above 0")
     return shares

@@ -88,7 +88,7 @@ def jova_pocket_stage2() -> Experiment:
         pocket,
         name="jova_pocket_stage2",
         optim=replace(pocket.optim, lr=5e-4, warmup=20),
-        train=replace(pocket.train, steps=4000),
+        train=replace(pocket.train, steps=7000),
     )
 
 
