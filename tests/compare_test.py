@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from comparing import TERMS, heavy, light, opened, study, write_place
+from comparing import TERMS, heavy, light, opened, study, unguided, write_place
+from filelock import FileLock
 from training import Noise
 
 pytest.importorskip("espeakng_loader")
@@ -17,7 +18,7 @@ from phonofilm import jobs  # noqa: E402
 from phonofilm.cli import main  # noqa: E402
 from phonofilm.compare import work  # noqa: E402
 from phonofilm.compare.plan import find_arms, find_study, trained_as  # noqa: E402
-from phonofilm.compare.run import compare, losses_of  # noqa: E402
+from phonofilm.compare.run import LOCK, compare, losses_of  # noqa: E402
 from phonofilm.compare.work import Machine  # noqa: E402
 from phonofilm.data.cache import write_shard  # noqa: E402
 from phonofilm.errors import UserError  # noqa: E402
@@ -105,6 +106,36 @@ def test_twins_share_weights_and_no_clips(done):
     guided, plain, own = [read_clip(clip).video for clip in clips]
     assert torch.equal(own, plain)
     assert not torch.equal(own, guided)
+
+
+def test_comparisons_share_trainings(place, tmp_path, monkeypatch):
+    """What one comparison has trained another finds, under whatever name; what is trained otherwise is not it."""
+    steps = Counter()
+    monkeypatch.setattr(loop, "advance", lambda *given, made=loop.advance: steps.update("x") or made(*given))
+    terms = replace(TERMS, seeds=1)
+    for name, arms in {"one": {"a": light(), "b": heavy()}, "two": {"c": heavy(), "d": unguided()}}.items():
+        renamed = {label: replace(recipe, name=f"comparing:{name}") for label, recipe in arms.items()}
+        assert do(opened(place, tmp_path / name, terms, renamed, tmp_path / "trainings"))
+    assert steps["x"] == 2 * 4
+    trained = list((tmp_path / "trainings").iterdir())
+    assert len(trained) == 2
+    assert all(path.name.startswith("JoVA-") for path in trained)
+    longer = opened(place, tmp_path / "three", replace(terms, amount=32), {"a": light(), "b": heavy()}, tmp_path)
+    assert not {job.training.name for job in longer.jobs} & {path.name for path in trained}
+    clips = [tmp_path / where / "seed-0" / "guidance-on" for where in ("one/a", "two/d", "one/b", "two/c")]
+    weights = [read_manifest(next(folder.glob("*.mp4")))["weights"] for folder in clips]
+    assert weights[0] == weights[1] != weights[2] == weights[3]
+
+
+def test_a_training_that_another_process_has_is_left_to_it(place, tmp_path, capsys):
+    comparison = opened(place, tmp_path / "out", replace(TERMS, seeds=1), {"a": light(), "b": heavy()})
+    busy = comparison.jobs[0]
+    busy.training.mkdir(parents=True)
+    with FileLock(busy.training / LOCK):
+        assert not do(comparison)
+    assert [work.is_done(comparison, job) for job in comparison.jobs] == [False, True]
+    assert "1 of 2 jobs are still to be done" in capsys.readouterr().out
+    assert do(comparison)
 
 
 def test_a_stopped_job_ends_where_it_would_have(place, done, tmp_path):

@@ -55,8 +55,9 @@ def write_place(folder):
     return folder
 
 
-def opened(place, folder, terms=TERMS, arms=None):
+def opened(place, folder, terms=TERMS, arms=None, trainings=None):
     """The study's comparison, or that of other arms."""
     claim = study() if arms is None else None
     made = arms or {label: recipe() for label, recipe in claim.arms.items()}
-    return open_comparison(folder, made, terms, data=place / "data", codecs=place / "codecs", study=claim)
+    plain = open_comparison(folder, made, terms, data=place / "data", codecs=place / "codecs", study=claim)
+    return replace(plain, trainings=trainings)

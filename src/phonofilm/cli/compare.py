@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +44,9 @@ class Compare:
     """By what share the largest arm may be larger than the smallest in parameters."""
     part: str = "0/1"
     """i/n: only every n-th training from i and its clips, for several machines or a job array on one folder."""
+    trainings: Path | None = None
+    """A folder where several comparisons share trainings: what one has trained alike, on the same clips and with the
+    same budget, the others find. Inside --out, for this comparison alone, if not given."""
     page: Path | None = None
     """A markdown file that the page is copied to, docs/results/NAME.md; its plots go beside it."""
     workers: int = 2
@@ -89,7 +92,8 @@ class Compare:
             if here.first:  # which clips there are now is for one process to say
                 open_comparison(self.out, arms, terms, **given)
             here.wait()
-            compare(open_comparison(self.out, arms, terms, **given), machine, here, page=self.page)
+            comparison = replace(open_comparison(self.out, arms, terms, **given), trainings=self.trainings)
+            compare(comparison, machine, here, page=self.page)
 
 
 def read_counts(text: str) -> dict[str, int]:

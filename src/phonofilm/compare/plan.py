@@ -61,7 +61,7 @@ class Job:
     trained_as: str
     """The arm whose training makes its weights: its own, or an earlier one that differs in sampling alone."""
     training: Path
-    """Folder of that training: the same for all jobs that share it."""
+    """Folder of that training: the same for all jobs that share it, of this comparison or of others."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ class Comparison:
     digests: Mapping[str, str]
     """Of the data and of the codecs."""
     study: Study | None = None
+    trainings: Path | None = None
+    """Where trainings are kept by what they are, for other comparisons to share; None keeps them beside the clips."""
 
     @property
     def trained_as(self) -> dict[str, str]:
@@ -134,11 +136,20 @@ class Comparison:
                 seed=seed,
                 folder=self.folder / folder_name(arm) / f"seed-{seed}",
                 trained_as=first,
-                training=self.folder / folder_name(first) / f"seed-{seed}",
+                training=self.training_of(first) / f"seed-{seed}",
             )
             for seed in range(self.terms.seeds)
             for arm, first in self.trained_as.items()
         ]
+
+    def training_of(self, arm: str) -> Path:
+        """The folder of an arm's trainings: two arms have the same one if they are trained alike on the same clips."""
+        if self.trainings is None:
+            return self.folder / folder_name(arm)
+        experiment, terms = self.arms[arm], self.terms
+        settings = [describe(as_trained(experiment)), self.digests, terms.budget, terms.amount, terms.batch]
+        found = hashlib.sha256(json.dumps(plain(settings), sort_keys=True).encode())
+        return self.trainings / f"{type(experiment.model).__name__}-{found.hexdigest()[:12]}"
 
     def part(self, index: int, count: int) -> list[Job]:
         """The jobs of every ``count``-th training from ``index`` on: no two parts ever train the same weights."""

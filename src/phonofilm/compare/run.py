@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from phonofilm.compare import work
 from phonofilm.compare.page import Result, write_page, write_result
@@ -18,7 +20,7 @@ from phonofilm.evaluate.run import judge_all
 from phonofilm.train.log import FIGURES
 from phonofilm.train.parallel import World
 
-PROMPTS = "prompts.jsonl"
+PROMPTS, LOCK = "prompts.jsonl", "lock"
 PATIENCE = timedelta(days=1)
 """How long the other processes wait while the first one makes and reads clips."""
 
@@ -32,22 +34,47 @@ def compare(comparison: Comparison, machine: Machine, world: World, *, page: Pat
     for job in comparison.part(*machine.part):
         if world.told(work.is_done(comparison, job)):
             continue
-        if world.first:
-            number = comparison.jobs.index(job) + 1
-            print(f"job {number} of {len(comparison.jobs)}: {job.arm}, seed {job.seed}", flush=True)
-        work.do(comparison, job, cases, machine, world)
+        with alone(job.training, world) as free:
+            if free:
+                tell(comparison, job, world)
+                work.do(comparison, job, cases, machine, world)
     if not world.first:
         return False
     left = [job for job in comparison.jobs if not work.is_done(comparison, job)]
-    if left:
-        print(f"{len(left)} of {len(comparison.jobs)} jobs are still to be done; the page comes with the last of them")
-        return False
-    result = gather(comparison, cases, machine)
-    write_result(result, comparison.folder)
-    if page is not None:
-        write_page(result, page)
+    with alone(comparison.folder, world) as free:
+        if left or not free:
+            told = f"{len(left)} of {len(comparison.jobs)} jobs are still to be done" if left else "all jobs are done"
+            print(f"{told}; the page comes with the last process")
+            return False
+        result = gather(comparison, cases, machine)
+        write_result(result, comparison.folder)
+        if page is not None:
+            write_page(result, page)
     print(page or comparison.folder / "report.html")
     return True
+
+
+@contextlib.contextmanager
+def alone(folder: Path, world: World) -> Iterator[bool]:
+    """Whether these processes may work in a folder; False where others do. The lock ends with them, in any way."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, free = FileLock(folder / LOCK, blocking=False), True
+    if world.first:
+        try:
+            lock.acquire()
+        except Timeout:
+            free = False
+    try:
+        yield world.told(free)
+    finally:
+        lock.release()
+
+
+def tell(comparison: Comparison, job: Job, world: World) -> None:
+    """Say which job begins."""
+    if world.first:
+        number = comparison.jobs.index(job) + 1
+        print(f"job {number} of {len(comparison.jobs)}: {job.arm}, seed {job.seed}", flush=True)
 
 
 def cases_of(comparison: Comparison, world: World) -> tuple[Case, ...]:

@@ -28,7 +28,7 @@ from phonofilm.experiment import Experiment
 from phonofilm.generate import Film
 from phonofilm.stored import shards
 from phonofilm.train import checkpoint
-from phonofilm.train.loop import Origin, advance, start, train
+from phonofilm.train.loop import RUN, Origin, advance, start, train
 from phonofilm.train.parallel import World
 from phonofilm.weights import WEIGHTS, Checkpoint, Training, hash_of, load_shards, save_checkpoint
 
@@ -77,12 +77,18 @@ def do(comparison: Comparison, job: Job, cases: tuple[Case, ...], machine: Machi
 
 def learn(comparison: Comparison, job: Job, machine: Machine, world: World) -> None:
     """Train a job's weights, under the name of the arm that they belong to."""
-    experiment = on_machine(comparison.arms[job.trained_as], job, machine)
+    experiment = as_begun(job.training, on_machine(comparison.arms[job.trained_as], job, machine))
     steps = decide_steps(comparison, job, experiment, world)
     experiment = replace(experiment, train=replace(experiment.train, steps=steps, sample_every=steps))
     weights = train(experiment, comparison.data, job.training, origin=Origin(device=machine.device))
     if world.first:
         keep(comparison, job, experiment, weights, world)
+
+
+def as_begun(training: Path, experiment: Experiment) -> Experiment:
+    """A recipe under the name that its training has, which another comparison may have begun."""
+    path = training / RUN
+    return replace(experiment, name=json.loads(path.read_text())["recipe"]) if path.exists() else experiment
 
 
 def on_machine(experiment: Experiment, job: Job, machine: Machine) -> Experiment:
