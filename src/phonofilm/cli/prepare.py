@@ -30,8 +30,8 @@ class Prepare:
     seed: int = 0
     """Clip i is the script of this seed plus i."""
     stages: str = ""
-    """Shares of the stages (speaker, dialogue, ball, keyboard, rain), such as speaker=0.5,ball=0.5; the recipe's if
-    not given."""
+    """Shares of the stages (speaker, dialogue, ball, keyboard, rain; grid, talk: a speaker who says nothing else), such
+    as speaker=0.5,ball=0.5; the recipe's if not given."""
     frames: int | None = None
     """Length of the clips in pixel frames; the recipe's if not given. Several lengths may share a folder."""
     workers: int | None = None
@@ -66,11 +66,11 @@ class Prepare:
 
 def read_stages(text: str) -> dict[str, float]:
     """The shares in ``--stages speaker=0.5,ball=0.5``."""
-    from phonofilm.puppets.script import STAGES
+    from phonofilm.puppets.script import CHOICES
 
-    wanted = f"shares as speaker=0.5,ball=0.5; stages are {', '.join(STAGES)}"
+    wanted = f"shares as speaker=0.5,ball=0.5; stages are {', '.join(CHOICES)}"
     pairs = read_pairs("stages", text, number=r"\d*\.?\d+", wanted=wanted)
-    if not pairs.keys() <= set(STAGES):
+    if not pairs.keys() <= set(CHOICES):
         raise UserError(f"--stages {text}: wanted are {wanted}")
     shares = {name: float(share) for name, share in pairs.items()}
     if not sum(shares.values()):

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from phonofilm.puppets import captions, grammars, looks
@@ -148,8 +149,8 @@ def write_script(
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: the splits are {', '.join(SPLITS)}")
     for name in [stage] if stage is not None else stages:
-        if name not in STAGES:
-            raise ValueError(f"unknown stage {name!r}: the stages are {', '.join(STAGES)}")
+        if name not in CHOICES:
+            raise ValueError(f"unknown stage {name!r}: the stages are {', '.join(CHOICES)}")
     if stage is None and not (all(weight >= 0 for weight in stages.values()) and sum(stages.values()) > 0):
         raise ValueError(f"{dict(stages)} are no weights of stages: give numbers from 0, at least one above")
     if num_frames < 1 or fps <= 0:
@@ -214,8 +215,11 @@ def draw_emotion(rng: random.Random) -> str:
 
 
 def _speaker(frame: _Frame) -> Script:
+    return _saying(frame, grammars.GRID if frame.rng.random() < GRID_SHARE else grammars.TALK)
+
+
+def _saying(frame: _Frame, grammar: grammars.Grammar) -> Script:
     rng = frame.rng
-    grammar = grammars.GRID if rng.random() < GRID_SHARE else grammars.TALK
     voice, emotion = rng.choice(list(VOICES.values())), draw_emotion(rng)
     start = LEAD + rng.uniform(-0.02, 0.02)
     room = frame.seconds - start - TAIL + rng.uniform(-0.02, 0.02)
@@ -309,4 +313,8 @@ def _script(frame: _Frame, part: _Part) -> Script:
     return Script(seed=frame.seed, num_frames=frame.num_frames, fps=frame.fps, prompt=prompt, **part._asdict())
 
 
-_WRITERS = {"speaker": _speaker, "dialogue": _dialogue, "ball": _ball, "keyboard": _keyboard, "rain": _rain}
+_WRITERS = {"speaker": _speaker, "dialogue": _dialogue, "ball": _ball, "keyboard": _keyboard, "rain": _rain} | {
+    grammar.name: partial(_saying, grammar=grammar) for grammar in (grammars.GRID, grammars.TALK)
+}
+CHOICES = tuple(_WRITERS)
+"""What a corpus may be mixed of: stages, and a speaker who keeps to one grammar."""

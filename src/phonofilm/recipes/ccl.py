@@ -132,12 +132,10 @@ def ccl_pocket() -> Experiment:
 
 def ccl_study() -> Experiment:
     """4.6 M parameters: the same seam in minutes, for comparisons and tests of claims."""
-    pocket = ccl_pocket()
     return replace(
-        pocket,
+        jova.brief(ccl_pocket()),
         name="ccl_study",
         model=model(heads=(4, 3), head=32, mlp=140, num_blocks=7),
-        train=replace(pocket.train, steps=jova.jova_study().train.steps),
     )
 
 

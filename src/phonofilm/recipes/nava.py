@@ -142,12 +142,10 @@ def nava_pocket() -> Experiment:
 
 def nava_study() -> Experiment:
     """4.6 M parameters: the same seam in minutes, for comparisons and tests of claims."""
-    pocket = nava_pocket()
     return replace(
-        pocket,
+        jova.brief(nava_pocket()),
         name="nava_study",
         model=model(width=160, heads=2, mlp=688, inner=160, num_align=2, num_fuse=4),
-        train=replace(pocket.train, steps=jova.jova_study().train.steps),
     )
 
 

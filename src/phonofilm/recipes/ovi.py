@@ -79,12 +79,10 @@ def ovi_pocket() -> Experiment:
 
 def ovi_study() -> Experiment:
     """4.6 M parameters: the same seam in minutes, for comparisons and tests of claims."""
-    pocket = ovi_pocket()
     return replace(
-        pocket,
+        jova.brief(ovi_pocket()),
         name="ovi_study",
         model=model(width=128, heads=2, mlp=448, num_blocks=6),
-        train=replace(pocket.train, steps=jova.jova_study().train.steps),
     )
 
 

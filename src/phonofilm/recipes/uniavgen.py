@@ -178,13 +178,12 @@ def uniavgen_pocket_tasks() -> Experiment:
 
 def uniavgen_study() -> Experiment:
     """4.6 M parameters: the same seam in minutes, for comparisons and tests of claims."""
-    pocket, steps = uniavgen_pocket(), jova.jova_study().train.steps
+    brief = jova.brief(uniavgen_pocket())
     return replace(
-        pocket,
+        brief,
         name="uniavgen_study",
         model=model(width=128, heads=2, mlp=576),
-        losses=(*pocket.losses[:1], FaceLoss(weight=FACE, horizon=steps)),
-        train=replace(pocket.train, steps=steps),
+        losses=(*brief.losses[:1], FaceLoss(weight=FACE, horizon=brief.train.steps)),
     )
 
 
