@@ -3,11 +3,18 @@
 import argparse
 import time
 from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
+from phonofilm.evaluate.entries import find_entries
+from phonofilm.evaluate.families import PROBES
+from phonofilm.evaluate.folder import choose
 from phonofilm.evaluate.observe import hear, judge, see, true_clip
 from phonofilm.evaluate.prompts import held_out
+from phonofilm.evaluate.survey import Job, measure_clip
+from phonofilm.media import write_clip
 
 
 def measure(cases):
@@ -28,6 +35,21 @@ def measure(cases):
     return spent
 
 
+def measure_files(cases):
+    """Processor time and seconds played of the cases' files in the exact tier of any folder, summed over them."""
+    probes, _ = choose(("exact",))
+    with TemporaryDirectory() as folder:
+        for case in cases:
+            write_clip(Path(folder) / f"{case.id}.mp4", true_clip(case))
+        jobs = [
+            Job(entry=e, condition="clips", probes=tuple(p.name for p in PROBES if p.name in probes and p.wants(e)))
+            for e in find_entries(Path(folder))
+        ]
+        start = time.process_time()
+        outcomes = [measure_clip(job) for job in jobs]
+        return time.process_time() - start, sum(outcome.about["seconds"] for outcome in outcomes)
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--clips", type=int, default=20)
@@ -35,11 +57,14 @@ def main():
     torch.set_num_threads(1)
     for group in ("grid", "talk", "ball"):
         start = time.process_time()
-        cases = held_out("val", {group: args.clips})
-        prompts = (time.process_time() - start) / args.clips
-        measure(cases[:1])  # what is loaded and compiled once
+        first, *cases = held_out("val", {group: args.clips + 1})
+        prompts = (time.process_time() - start) / (args.clips + 1)
+        measure([first])  # what is loaded and compiled once
         spent = {"prompt": prompts, **{name: s / args.clips for name, s in measure(cases).items()}}
         print(group, ", ".join(f"{name} {1000 * s:.0f} ms" for name, s in spent.items()))
+        measure_files([first])
+        whole, played = measure_files(cases)
+        print(f"{group}, as files: {1000 * whole / args.clips:.0f} ms, {played / whole:.1f} times as fast as they play")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from phonofilm.evaluate import controls, wording  # noqa: E402
 from phonofilm.evaluate.entries import Entry, truth_of  # noqa: E402
 from phonofilm.evaluate.factors import FACTOR_FRECHET, FACTORS  # noqa: E402
 from phonofilm.evaluate.families import PROBES  # noqa: E402
-from phonofilm.evaluate.probe import Unmeasured  # noqa: E402
+from phonofilm.evaluate.probe import Examined, Unmeasured  # noqa: E402
 from phonofilm.evaluate.turns import hear_turns  # noqa: E402
 from phonofilm.media import read_clip, write_clip  # noqa: E402
 from phonofilm.puppets.corpus import truth  # noqa: E402
@@ -89,7 +89,7 @@ def read(name, entry, clip):
     """A probe's values of one clip, those that are summed as shares; none where it refuses."""
     probe = next(p for p in PROBES if p.name == name)
     try:
-        found = probe.read(entry, clip).values
+        found = probe.read(entry, Examined.of(clip)).values
     except Unmeasured:
         return {}
     ratios = {m.name for m in probe.measures if m.how == "ratio"}
@@ -100,7 +100,8 @@ def read_set(damage):
     """The Frechet distance of two speakers who are each damaged, or swap with each other."""
     both = [puppet("speaker", seed) for seed in SEEDS["speaker"]]
     try:
-        found = [FACTORS.read(entry, damage(clip, both[1 - k][1])).vectors for k, (entry, clip) in enumerate(both)]
+        harmed = [Examined.of(damage(clip, both[1 - k][1])) for k, (_, clip) in enumerate(both)]
+        found = [FACTORS.read(entry, clip).vectors for (entry, _), clip in zip(both, harmed, strict=True)]
     except Unmeasured:
         return {}
     vectors = {name: [f[name] for f in found] for name in FACTOR_FRECHET.vectors}

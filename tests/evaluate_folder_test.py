@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,14 @@ pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
 from phonofilm.errors import UserError  # noqa: E402
-from phonofilm.evaluate import survey  # noqa: E402
+from phonofilm.evaluate import pitch, probe, survey  # noqa: E402
 from phonofilm.evaluate.entries import Entry, find_entries  # noqa: E402
+from phonofilm.evaluate.families import PROBES  # noqa: E402
 from phonofilm.evaluate.folder import Sources, choose, evaluate_folder  # noqa: E402
 from phonofilm.evaluate.folder_report import text  # noqa: E402
 from phonofilm.evaluate.prompts import are_held_out, held_out  # noqa: E402
 from phonofilm.media import Limits, read_clip, write_clip  # noqa: E402
+from phonofilm.puppets import readback  # noqa: E402
 from phonofilm.puppets.corpus import truth  # noqa: E402
 from phonofilm.puppets.performance import perform  # noqa: E402
 from phonofilm.puppets.script import write_script  # noqa: E402
@@ -128,6 +131,31 @@ def test_a_second_run_measures_only_what_failed(report, folder, monkeypatch):
     again = evaluate_folder(sources, folder / "report", num_controls=3, workers=1)
     assert {job.entry.name for job in seen} == {"cut", "empty", "text", "gone"}
     assert again.records == report.records
+
+
+def test_nothing_is_read_twice_from_a_clip(folder, monkeypatch):
+    read = Counter()
+
+    def count(module, name):
+        whole = getattr(module, name)
+
+        def counted(content, *rest):
+            read[name, content.numpy().tobytes()] += 1
+            return whole(content, *rest)
+
+        monkeypatch.setattr(module, name, counted)
+
+    readings = ((readback, "read_look"), (readback, "read_opening"), (pitch, "track"), (probe, "resample"))
+    for module, name in readings:
+        count(module, name)
+    entry = next(e for e in find_entries(folder, truth=folder / "truth.jsonl") if e.name == "ada")
+    asked = {p.name for p in PROBES if p.name in choose(("exact",))[0] and p.wants(entry)}
+    assert {"looks", "identity", "factors", "lips", "voice", "emotion", "voice_of_ten"} <= asked
+    outcome = survey.measure_clip(survey.Job(entry=entry, condition="clips", probes=tuple(asked)))
+    assert not outcome.problem
+    assert not outcome.missed
+    assert {name for name, _ in read} == {name for _, name in readings}
+    assert set(read.values()) == {1}
 
 
 def _die(job):

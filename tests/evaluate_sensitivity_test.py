@@ -13,6 +13,7 @@ pytest.importorskip("scipy")
 
 from phonofilm.evaluate import controls, emotion, factors, identity, keys, picture, turns, voices  # noqa: E402
 from phonofilm.evaluate.entries import Entry, truth_of  # noqa: E402
+from phonofilm.evaluate.probe import Examined  # noqa: E402
 from phonofilm.puppets.corpus import truth  # noqa: E402
 from phonofilm.puppets.expression import read_expression  # noqa: E402
 from phonofilm.puppets.performance import EMOTION_FACES, perform  # noqa: E402
@@ -33,7 +34,7 @@ def puppet(stage, seed=0, split="val"):
 
 def read(probe, entry, clip):
     """Each measure's value, those that are summed as shares."""
-    found = probe.read(entry, clip).values
+    found = probe.read(entry, Examined.of(clip)).values
     by_ratio = {m.name for m in probe.measures if m.how == "ratio"}
     return {name: value / (weight if name in by_ratio else 1) for name, (value, weight) in found.items()}
 
@@ -165,7 +166,7 @@ def test_a_slow_change_of_colour_is_drift():
 
 def test_factors_of_the_truth_are_near_and_collapsed_ones_far():
     rows = [puppet("speaker", seed) for seed in range(5)]
-    found = [factors.FACTORS.read(entry, clip).vectors for entry, clip in rows]
+    found = [factors.FACTORS.read(entry, Examined.of(clip)).vectors for entry, clip in rows]
     vectors = {name: [f[name] for f in found] for name in ("factors.seen", "factors.true")}
     near = factors.FACTOR_FRECHET.prepare([], vectors)(range(5))
     collapsed = {"factors.seen": [vectors["factors.seen"][0]] * 5, "factors.true": vectors["factors.true"]}

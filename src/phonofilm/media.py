@@ -25,7 +25,7 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -246,10 +246,12 @@ def _audio_stream(out: OutputContainer, clip: Clip) -> AudioStream:
 
 
 def _encode_video(stream: VideoStream, clip: Clip) -> list[Packet]:
-    packets = []
+    packets, converter = [], VideoReformatter()
     for index, pixels in enumerate(clip.video.cpu().permute(0, 2, 3, 1).contiguous().numpy()):
         rgb = VideoFrame.from_ndarray(pixels, format="rgb24")
-        frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        frame = converter.reformat(
+            rgb, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
         frame.pts, frame.time_base = index, stream.time_base
         packets += stream.encode(frame)
     packets += stream.encode(None)
@@ -302,7 +304,7 @@ def _decode(
     """All frames of the first picture stream and all pieces of the first sound stream, with their seconds."""
     streams = [*container.streams.video[: int(picture)], *container.streams.audio[:1]]
     frames, pieces, done = [], [], set()
-    to_float = av.AudioResampler(format="fltp")
+    scaler, to_float = VideoReformatter(), av.AudioResampler(format="fltp")
     for frame in container.decode(streams):
         assert isinstance(frame, VideoFrame | AudioFrame)
         if frame.pts is None or frame.time_base is None:
@@ -313,20 +315,20 @@ def _decode(
             if len(done) == len(streams):
                 break
         elif isinstance(frame, VideoFrame):
-            frames.append(_Shown(seconds, _scaled(frame, limits)))
+            frames.append(_Shown(seconds, _scaled(frame, scaler, limits)))
         else:
             samples = [piece.to_ndarray() for piece in to_float.resample(frame)]
             pieces.append(_Heard(seconds, np.concatenate(samples, axis=1), frame.sample_rate))
     return frames, pieces
 
 
-def _scaled(frame: VideoFrame, limits: Limits | None) -> VideoFrame:
+def _scaled(frame: VideoFrame, scaler: VideoReformatter, limits: Limits | None) -> VideoFrame:
     """The pixel frame at the size that the limits allow, sides even."""
     if limits is None or frame.width * frame.height <= limits.pixels:
         return frame
     share = math.sqrt(limits.pixels / (frame.width * frame.height))
     width, height = (max(2, 2 * round(side * share / 2)) for side in (frame.width, frame.height))
-    return frame.reformat(width=width, height=height, interpolation="AREA")
+    return scaler.reformat(frame, width=width, height=height, interpolation="AREA")
 
 
 def _end(stream: VideoStream | AudioStream) -> Fraction | None:
@@ -343,7 +345,8 @@ def _constant_rate(frames: list[_Shown], fps: float, end: Fraction | None) -> UI
     seconds = float(end - frames[0].seconds) if end else float(times[-1]) + step
     middles = (torch.arange(max(1, round(seconds * fps)), dtype=torch.float64) + 0.5) / fps
     picks = torch.searchsorted(times, middles, right=True).sub(1).clamp(min=0)
-    pixels = np.stack([frames[i].frame.to_ndarray(format="rgb24") for i in picks.tolist()])
+    converter = VideoReformatter()  # one for all: each starts threads of its own, which took longer than the rest
+    pixels = np.stack([converter.reformat(frames[i].frame, format="rgb24").to_ndarray() for i in picks.tolist()])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 

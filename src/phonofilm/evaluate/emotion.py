@@ -12,13 +12,11 @@ from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from phonofilm.evaluate import pitch
 from phonofilm.evaluate.entries import Entry, Truth
-from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
-from phonofilm.evaluate.puppet_lips import ESPEAK, mono
-from phonofilm.types import Clip
+from phonofilm.evaluate.probe import Examined, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.puppet_lips import ESPEAK
 
 FEWEST = 10
 """Voiced frames of 10 ms."""
@@ -49,9 +47,8 @@ MATCH = Measure(
 )
 
 
-def _contour(wave: Float[Tensor, "1 N"], sample_rate: int) -> tuple[float, float] | None:
+def _contour(voiced: Float[np.ndarray, " V"]) -> tuple[float, float] | None:
     """Median pitch and its spread (10 to 90 %) in semitones; None where too little is voiced."""
-    voiced = pitch.track(wave, sample_rate)
     if len(voiced) < FEWEST:
         return None
     tones = 12 * np.log2(voiced)
@@ -63,15 +60,15 @@ def _contour(wave: Float[Tensor, "1 N"], sample_rate: int) -> tuple[float, float
 def _rendered(words: str, voice: str, rate: int, emotion: str) -> tuple[float, float]:
     from phonofilm.puppets.voice import SAMPLE_RATE, speak
 
-    found = _contour(speak(words, voice, rate=rate, emotion=emotion).wave[None], SAMPLE_RATE)
+    found = _contour(pitch.track(speak(words, voice, rate=rate, emotion=emotion).wave[None], SAMPLE_RATE))
     return found or (math.inf, math.inf)
 
 
-def hear_emotion(truth: Truth, wave: Float[Tensor, "1 N"], sample_rate: int) -> str:
-    """The emotion in which the truth's voice says its words most alike."""
+def hear_emotion(truth: Truth, voiced: Float[np.ndarray, " V"]) -> str:
+    """The emotion in which the truth's voice says its words most alike, by the pitch in Hz of every voiced frame."""
     from phonofilm.puppets.voice import EMOTION_SHIFTS
 
-    found = _contour(wave, sample_rate)
+    found = _contour(voiced)
     if found is None:
         raise Unmeasured("less than 0.1 s is voiced")
     words, voice, rate = truth.said[0], truth.voices[0], truth.rates[0]
@@ -83,9 +80,8 @@ def hear_emotion(truth: Truth, wave: Float[Tensor, "1 N"], sample_rate: int) -> 
     return min(EMOTION_SHIFTS, key=apart)
 
 
-def _read(entry: Entry, clip: Clip) -> Found:
+def _read(entry: Entry, clip: Examined) -> Found:
     from phonofilm.puppets.expression import read_expression
-    from phonofilm.puppets.voice import SAMPLE_RATE
 
     truth = entry.truth
     assert truth is not None
@@ -94,7 +90,7 @@ def _read(entry: Entry, clip: Clip) -> Found:
     if face is not None:
         values[SEEN.name] = (float(face.emotion == truth.emotion), 1.0)
     try:
-        heard = hear_emotion(truth, mono(clip), SAMPLE_RATE)
+        heard = hear_emotion(truth, clip.pitches)
     except Unmeasured:
         if not values:
             raise

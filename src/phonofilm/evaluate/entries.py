@@ -96,7 +96,8 @@ def _plain(lines: tuple[str, ...]) -> str:
 
 def _others(entry: Entry, lines: list[str]) -> tuple[str, ...]:
     """Up to 19 lines of other clips, the same for the same clip and folder."""
-    rest = [line for line in lines if line != _plain(entry.lines)]
+    own = _plain(entry.lines)
+    rest = [line for line in lines if line != own]
     if not entry.lines or len(rest) < NUM_OTHERS:
         return tuple(rest) if entry.lines else ()
     return tuple(random.Random(f"phonofilm lines {entry.name}").sample(rest, NUM_OTHERS))

@@ -10,9 +10,8 @@ import numpy as np
 from phonofilm.evaluate import pitch
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.paper.frechet import frechet
-from phonofilm.evaluate.probe import Found, Measure, Pool, Probe, Unmeasured
-from phonofilm.evaluate.puppet_lips import ESPEAK, mono
-from phonofilm.types import Clip
+from phonofilm.evaluate.probe import Examined, Found, Measure, Pool, Probe, Unmeasured
+from phonofilm.evaluate.puppet_lips import ESPEAK
 
 FRECHET = Measure(
     name="exact.factor_frechet",
@@ -33,16 +32,15 @@ def factor_vector(look: Mapping[str, Any], *, high: bool) -> tuple[float, ...]:
     return (*found, float(look["glasses"]), float(look["beard"]), float(high))
 
 
-def _read(entry: Entry, clip: Clip) -> Found:
+def _read(entry: Entry, clip: Examined) -> Found:
     from phonofilm.evaluate.observe import HIGH
-    from phonofilm.puppets.readback import read_look
-    from phonofilm.puppets.voice import SAMPLE_RATE, VOICES
+    from phonofilm.puppets.voice import VOICES
 
     assert entry.truth is not None
-    tone = pitch.median_pitch(mono(clip), SAMPLE_RATE)
+    tone = pitch.median(clip.pitches)
     if tone is None:
         raise Unmeasured("less than 0.1 s is voiced")
-    seen = factor_vector(read_look(clip.video), high=tone > HIGH)
+    seen = factor_vector(clip.look, high=tone > HIGH)
     true = factor_vector(entry.truth.looks[0], high=VOICES[entry.truth.voices[0]].height == "high")
     return Found(vectors={"factors.seen": seen, "factors.true": true})
 

@@ -33,13 +33,15 @@ KEPT = Measure(
 
 def place_colours(video: UInt8[Tensor, "T 3 H W"]) -> Float[Tensor, "T 9"]:
     """Mean colours of hair, cheeks and wall in each pixel frame."""
+    from phonofilm.puppets.head import MIDDLE, MOUTH_Y
     from phonofilm.puppets.readback import middles_of, patch_of, units
 
     pixels, x, y = units(video)
     centre = middles_of(pixels, x, y)
+    still = torch.full_like(centre[0], MIDDLE), torch.full_like(centre[1], MOUTH_Y)
     found = []
     for name, box in PLACES.items():
-        at = centre if name != "wall" else middles_of(torch.zeros_like(pixels), x, y)  # no mouth: the usual place
+        at = centre if name != "wall" else still
         each = [
             patch_of(pixels[k : k + 1], (x, y), (at[0][k : k + 1], at[1][k : k + 1]), box) for k in range(len(video))
         ]

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from phonofilm.evaluate import events
 from phonofilm.evaluate.entries import Entry
-from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
-from phonofilm.evaluate.puppet_lips import ESPEAK, event_values, mono
-from phonofilm.types import Clip
+from phonofilm.evaluate.probe import Examined, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.puppet_lips import ESPEAK, event_values
 
 GLOW = 0.2
 """Seconds in which the light of a key falls to 1 / e."""
@@ -133,7 +132,7 @@ def _note(samples: np.ndarray, seconds: float, sample_rate: int) -> int:
     return int(weights.argmax())
 
 
-def _read(entry: Entry, clip: Clip) -> Found:
+def _read(entry: Entry, clip: Examined) -> Found:
     del entry
     from phonofilm.evaluate.lips import SILENCE
     from phonofilm.puppets.voice import SAMPLE_RATE
@@ -141,7 +140,7 @@ def _read(entry: Entry, clip: Clip) -> Found:
     if clip.audio.shape[-1] == 0:
         raise Unmeasured("no sound")
     seen = see_keys(clip.video, clip.fps)
-    heard = () if clip.audio.abs().amax() < SILENCE else hear_keys(mono(clip), SAMPLE_RATE)
+    heard = () if clip.audio.abs().amax() < SILENCE else hear_keys(clip.wave, SAMPLE_RATE)
     values = event_values(tuple(s.seconds for s in seen), tuple(s.seconds for s in heard), SCORES, OFFSET)
     if seen:  # a share of no lights is no share
         same = sum(any(abs(one.seconds - two.seconds) <= 0.08 and one.key == two.key for two in heard) for one in seen)

@@ -72,5 +72,9 @@ def _frequency(correlation: np.ndarray, sample_rate: int) -> float:
 
 def median_pitch(wave: Float[Tensor, "K N"], sample_rate: int) -> float | None:
     """Return the median pitch in Hz, None where fewer than 10 frames (0.1 s) are voiced."""
-    voiced = track(wave, sample_rate)
+    return median(track(wave, sample_rate))
+
+
+def median(voiced: Float[np.ndarray, " V"]) -> float | None:
+    """Return the median of what ``track`` found, None where fewer than 10 frames (0.1 s) are voiced."""
     return float(np.median(voiced)) if len(voiced) >= MIN_FRAMES else None

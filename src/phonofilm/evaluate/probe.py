@@ -10,11 +10,18 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from phonofilm.evaluate import lips, pitch
 from phonofilm.evaluate.entries import Entry
 from phonofilm.media import Limits
+from phonofilm.resample import resample
 from phonofilm.types import Clip
 
 TIERS = ("exact", "offline", "paper")
@@ -26,6 +33,42 @@ Parts = tuple[float, float]
 
 class Unmeasured(Exception):  # noqa: N818  it is an answer, no error
     """Why a clip has no value for a measure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined(Clip):
+    """A clip with what several probes read from it: read when the first of them asks, and kept for the others."""
+
+    @classmethod
+    def of(cls, clip: Clip) -> Examined:
+        """The clip, nothing read from it yet."""
+        return cls(video=clip.video, audio=clip.audio, fps=clip.fps, sample_rate=clip.sample_rate)
+
+    @cached_property
+    def wave(self) -> Float[Tensor, "1 N"]:
+        """The sound at 16 kHz mono; raises ``Unmeasured`` where there is none or it is silent."""
+        from phonofilm.puppets.voice import SAMPLE_RATE
+
+        if self.audio.shape[-1] == 0:
+            raise Unmeasured("no sound")
+        wave = resample(self.audio.mean(0, keepdim=True), self.sample_rate, SAMPLE_RATE)
+        if wave.abs().amax() < lips.SILENCE:
+            raise Unmeasured("silent")
+        return wave
+
+    @cached_property
+    def pitches(self) -> Float[np.ndarray, " V"]:
+        """Pitch in Hz of every voiced frame (``pitch.track``); raises ``Unmeasured`` as ``wave`` does."""
+        from phonofilm.puppets.voice import SAMPLE_RATE
+
+        return pitch.track(self.wave, SAMPLE_RATE)
+
+    @cached_property
+    def look(self) -> dict[str, str | bool]:
+        """What one puppet looks like, over the whole clip (``readback.read_look``)."""
+        from phonofilm.puppets.readback import read_look
+
+        return read_look(self.video)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +112,7 @@ class Probe(NamedTuple):
     measures: tuple[Measure, ...]
     wants: Callable[[Entry], bool]
     """Whether a clip is one that the measures are about."""
-    read: Callable[[Entry, Clip], Found]
+    read: Callable[[Entry, Examined], Found]
     modules: tuple[str, ...] = ()
     """What must be importable."""
     install: str = ""

@@ -12,9 +12,7 @@ from torch import Tensor
 
 from phonofilm.evaluate import events, lips, pitch
 from phonofilm.evaluate.entries import Entry, Truth
-from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
-from phonofilm.resample import resample
-from phonofilm.types import Clip
+from phonofilm.evaluate.probe import Examined, Found, Measure, Probe, Unmeasured
 
 ATTRIBUTES = ("hair", "skin", "background", "glasses", "beard")
 ESPEAK = "pip install 'phonofilm[evaluate]'"
@@ -80,18 +78,6 @@ BALL_OFFSET = Measure(
 )
 
 
-def mono(clip: Clip) -> Float[Tensor, "1 N"]:
-    """The sound at 16 kHz mono; raises ``Unmeasured`` where there is none or it is silent."""
-    from phonofilm.puppets.voice import SAMPLE_RATE
-
-    if clip.audio.shape[-1] == 0:
-        raise Unmeasured("no sound")
-    wave = resample(clip.audio.mean(0, keepdim=True), clip.sample_rate, SAMPLE_RATE)
-    if wave.abs().amax() < lips.SILENCE:
-        raise Unmeasured("silent")
-    return wave
-
-
 def opening_heard(truth: Truth, wave: Float[Tensor, "1 N"], num_frames: int, fps: float) -> np.ndarray:
     """The opening of a puppet's mouth that says the truth's first line when its words are heard in the sound."""
     from phonofilm.puppets.mouth import opening_curve
@@ -118,11 +104,11 @@ def _speaks(entry: Entry) -> bool:
     return truth is not None and truth.stage == "speaker" and len(truth.said) == len(truth.voices) == 1
 
 
-def _lips(entry: Entry, clip: Clip) -> Found:
+def _lips(entry: Entry, clip: Examined) -> Found:
     from phonofilm.puppets import readback
 
     assert entry.truth is not None
-    expected = opening_heard(entry.truth, mono(clip), len(clip.video), clip.fps)
+    expected = opening_heard(entry.truth, clip.wave, len(clip.video), clip.fps)
     seen = readback.read_opening(clip.video).numpy()
     score = lips.compare(seen, expected, clip.fps)
     if score is None:
@@ -137,28 +123,26 @@ def _lips(entry: Entry, clip: Clip) -> Found:
     )
 
 
-def _looks(entry: Entry, clip: Clip) -> Found:
-    from phonofilm.puppets import readback
-
+def _looks(entry: Entry, clip: Examined) -> Found:
     assert entry.truth is not None
-    look, asked = readback.read_look(clip.video), entry.truth.looks[0]
+    look, asked = clip.look, entry.truth.looks[0]
     right = [look[name] == asked[name] for name in ATTRIBUTES if name in asked]
     return Found(values={LOOKS.name: (float(sum(right)), float(len(right)))})
 
 
-def _voice(entry: Entry, clip: Clip) -> Found:
+def _voice(entry: Entry, clip: Examined) -> Found:
     from phonofilm.evaluate.observe import HIGH
-    from phonofilm.puppets.voice import SAMPLE_RATE, VOICES
+    from phonofilm.puppets.voice import VOICES
 
     assert entry.truth is not None
-    found = pitch.median_pitch(mono(clip), SAMPLE_RATE)
+    found = pitch.median(clip.pitches)
     if found is None:
         raise Unmeasured("less than 0.1 s is voiced")
     asked = VOICES[entry.truth.voices[0]].height == "high"
     return Found(values={VOICE.name: (float((found > HIGH) == asked), 1.0)})
 
 
-def _ball(entry: Entry, clip: Clip) -> Found:
+def _ball(entry: Entry, clip: Examined) -> Found:
     from phonofilm.puppets import readback
     from phonofilm.puppets.voice import SAMPLE_RATE
 
@@ -167,7 +151,7 @@ def _ball(entry: Entry, clip: Clip) -> Found:
     if clip.audio.shape[-1] == 0:
         raise Unmeasured("no sound")
     # A muted ball has no onsets: it scores 0, which is a measurement.
-    heard = () if clip.audio.abs().amax() < lips.SILENCE else events.hear_onsets(mono(clip), SAMPLE_RATE)
+    heard = () if clip.audio.abs().amax() < lips.SILENCE else events.hear_onsets(clip.wave, SAMPLE_RATE)
     return Found(values=event_values(seen, heard, BALL, BALL_OFFSET))
 
 

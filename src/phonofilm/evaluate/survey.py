@@ -20,7 +20,7 @@ from tqdm import tqdm
 from phonofilm.evaluate import controls
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.families import PROBES
-from phonofilm.evaluate.probe import LIMITS, Found, Parts, Probe, Unmeasured
+from phonofilm.evaluate.probe import LIMITS, Examined, Found, Parts, Probe, Unmeasured
 from phonofilm.media import read_clip, replacing
 from phonofilm.types import Clip
 
@@ -110,9 +110,10 @@ def _measured(job: Job) -> Outcome:
     values: dict[str, Parts] = {}
     vectors: dict[str, tuple[float, ...]] = {}
     missed: dict[str, str] = {}
+    examined = Examined.of(clip)
     for probe in PROBES:
         if probe.name in job.probes:
-            found = _probed(probe, job.entry, clip)
+            found = _probed(probe, job.entry, examined)
             if isinstance(found, str):
                 missed[probe.name] = found
             else:
@@ -131,7 +132,7 @@ def _measured(job: Job) -> Outcome:
     )
 
 
-def _probed(probe: Probe, entry: Entry, clip: Clip) -> Found | str:
+def _probed(probe: Probe, entry: Entry, clip: Examined) -> Found | str:
     try:
         return probe.read(entry, clip)
     except Unmeasured as reason:

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from phonofilm.evaluate import pitch
 from phonofilm.evaluate.entries import Entry
-from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
-from phonofilm.evaluate.puppet_lips import ESPEAK, mono
-from phonofilm.types import Clip
+from phonofilm.evaluate.probe import Examined, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.puppet_lips import ESPEAK
 
 HOP = 0.01
 QUIET_DB = -35.0
@@ -103,12 +102,12 @@ def see_openings(video: UInt8[Tensor, "T 3 H W"]) -> Float[np.ndarray, "2 T"]:
     return openings - np.quantile(openings, CLOSED, axis=1, keepdims=True)
 
 
-def _read(entry: Entry, clip: Clip) -> Found:
+def _read(entry: Entry, clip: Examined) -> Found:
     from phonofilm.puppets.voice import SAMPLE_RATE
 
     truth = entry.truth
     assert truth is not None
-    wave = mono(clip)
+    wave = clip.wave
     heard = hear_turns(wave, SAMPLE_RATE)
     if heard is None:
         raise Unmeasured("no pause parts the sound into two turns")

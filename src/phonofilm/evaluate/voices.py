@@ -8,10 +8,9 @@ from torch import Tensor
 from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import Entry, Truth
 from phonofilm.evaluate.nearest import nearest
-from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
-from phonofilm.evaluate.puppet_lips import ESPEAK, SOUND, mono
+from phonofilm.evaluate.probe import Examined, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.puppet_lips import ESPEAK, SOUND
 from phonofilm.evaluate.turns import hear_turns
-from phonofilm.types import Clip
 
 ONE = Measure(
     name="exact.voice_of_ten",
@@ -42,16 +41,16 @@ def _is_right(truth: Truth, line: int, wave: Float[Tensor, "1 N"]) -> bool:
     return found == truth.voices[line]
 
 
-def _read_one(entry: Entry, clip: Clip) -> Found:
+def _read_one(entry: Entry, clip: Examined) -> Found:
     assert entry.truth is not None
-    right = _is_right(entry.truth, 0, mono(clip))
+    right = _is_right(entry.truth, 0, clip.wave)
     return Found(values={ONE.name: (float(right), 1.0)})
 
 
-def _read_two(entry: Entry, clip: Clip) -> Found:
+def _read_two(entry: Entry, clip: Examined) -> Found:
     from phonofilm.puppets.voice import SAMPLE_RATE
 
-    truth, wave = entry.truth, mono(clip)
+    truth, wave = entry.truth, clip.wave
     assert truth is not None
     turns = hear_turns(wave, SAMPLE_RATE)
     if turns is None:

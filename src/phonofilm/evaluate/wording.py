@@ -14,9 +14,8 @@ from torch import Tensor
 
 from phonofilm.evaluate import speech
 from phonofilm.evaluate.entries import Entry
-from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
-from phonofilm.evaluate.puppet_lips import ESPEAK, mono
-from phonofilm.types import Clip
+from phonofilm.evaluate.probe import Examined, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.puppet_lips import ESPEAK
 
 CHOICES = 20
 """Lines among which a clip's own is recognised, at most: the same in a small folder and a large one."""
@@ -70,17 +69,17 @@ def _has_grammar(entry: Entry) -> bool:
     return entry.truth is not None and entry.truth.grammar in ("grid", "talk") and len(entry.truth.said) == 1
 
 
-def _words(entry: Entry, clip: Clip) -> Found:
+def _words(entry: Entry, clip: Examined) -> Found:
     from phonofilm.puppets import grammars
 
     assert entry.truth is not None
     grammar = grammars.jsgf(grammars.GRAMMARS[entry.truth.grammar])
-    heard = speech.recognise(mono(clip), speech.SAMPLE_RATE, grammar)
+    heard = speech.recognise(clip.wave, speech.SAMPLE_RATE, grammar)
     wrong, said = speech.word_errors(entry.truth.said[0], heard)
     return Found(values={WER.name: (float(wrong), float(said))})
 
 
-def _among(entry: Entry, clip: Clip) -> Found:
+def _among(entry: Entry, clip: Examined) -> Found:
     """The line asked for, recognised among lines of other clips: how many decides how hard it is."""
     own = " ".join(speech.words(" ".join(entry.lines)))
     _refuse_unknown(own)
@@ -90,7 +89,7 @@ def _among(entry: Entry, clip: Clip) -> Found:
     if len(lines) < 2:
         raise Unmeasured("there is no other line to tell it from")
     grammar = "#JSGF V1.0;\ngrammar lines;\npublic <line> = " + " | ".join(lines) + ";\n"
-    wrong, said = speech.word_errors(own, speech.recognise(mono(clip), speech.SAMPLE_RATE, grammar))
+    wrong, said = speech.word_errors(own, speech.recognise(clip.wave, speech.SAMPLE_RATE, grammar))
     return Found(values={LINE.name: (float(wrong), float(said))})
 
 
@@ -101,15 +100,15 @@ def _refuse_unknown(text: str) -> None:
         raise Unmeasured(f"not in the recogniser's dictionary: {', '.join(strange) or 'no words at all'}")
 
 
-def _align(entry: Entry, clip: Clip) -> Found:
-    found = align_words(mono(clip), " ".join(entry.lines))
+def _align(entry: Entry, clip: Examined) -> Found:
+    found = align_words(clip.wave, " ".join(entry.lines))
     return Found(values={ALIGNED.name: (float(found is not None), 1.0)})
 
 
-def _time(entry: Entry, clip: Clip) -> Found:
+def _time(entry: Entry, clip: Examined) -> Found:
     assert entry.truth is not None
     true = entry.truth.words
-    found = align_words(mono(clip), " ".join(word for word, _, _ in true))
+    found = align_words(clip.wave, " ".join(word for word, _, _ in true))
     if found is None or len(found) != len(true):
         raise Unmeasured("the recogniser finds no way through the sound that says the words")
     apart = [abs(one[1] - two[1]) for one, two in zip(found, true, strict=True)]

@@ -6,6 +6,8 @@ scripts. Pictures of people are close-ups of one puppet, as stage.py draws them.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -143,16 +145,28 @@ def read_look(video: UInt8[Tensor, "T 3 H W"]) -> dict[str, str | bool]:
 
 def _read_cut(pixels: Tensor, y: Tensor, middle: Tensor, palette: Float[Tensor, "3 3"]) -> str:
     """Long, curly or short by how much of the wall is seen beside the neck and beside the brows."""
-    smooth = avg_pool2d(pixels, 3, 1, 1, count_include_pad=False)
-    distances = torch.stack([(smooth - colour[:, None, None]).square().sum(1) for colour in palette])
-    wall = (distances.argmin(0) == 0).float()
-    # From each edge inwards: blends of hair and skin may look like some wall, but not there.
-    wall = (wall.cumprod(-1) + wall.flip(-1).cumprod(-1)).mean(-1) * 128
     down = y - middle[:, None] + MOUTH_Y
-    neck, brows = (wall[(down > low) & (down < low + 5)].median() for low in (98.0, 38.0))
+    neck, brows = (_wall_beside(pixels, (down > low) & (down < low + 5), palette) for low in (98.0, 38.0))
     if neck < 63:
         return "long"
     return "curly" if brows < 45 else "short"
+
+
+def _wall_beside(pixels: Float[Tensor, "T 3 H W"], strip: Bool[Tensor, "T H"], palette: Float[Tensor, "3 3"]) -> float:
+    """How much wall, the first colour of the palette, is seen in these rows, in 1/128 of the width; NaN without rows.
+
+    The median over the rows of all pixel frames.
+    """
+    rows = strip.any(0).nonzero()[:, 0].tolist()
+    if not rows:
+        return math.nan
+    near = slice(max(0, rows[0] - 1), rows[-1] + 2)  # smoothing looks one row further
+    smooth = avg_pool2d(pixels[:, :, near], 3, 1, 1, count_include_pad=False)
+    distances = torch.stack([(smooth - colour[:, None, None]).square().sum(1) for colour in palette])
+    wall = (distances[0] <= distances[1:].amin(0)).float()
+    # From each edge inwards: blends of hair and skin may look like some wall, but not there.
+    wall = (wall.cumprod(-1) + wall.flip(-1).cumprod(-1)).mean(-1) * 128
+    return float(wall[strip[:, near]].median())
 
 
 def _read_glasses(pixels: Tensor, xy: tuple[Tensor, Tensor], centre: tuple[Tensor, Tensor], skin: str) -> bool:
