@@ -8,6 +8,7 @@ from models import PLACE, Loudness
 
 from phonofilm.encoders.timbre import Timbres
 from phonofilm.errors import UserError
+from phonofilm.experiment import recipes_with_voices
 from phonofilm.generate import load
 from phonofilm.given import faded, fit, gaps, scaled, shown, signed
 from phonofilm.request import check_request
@@ -225,6 +226,23 @@ def test_voices_reach_the_encoder_by_name(film):
     other.generate(Request(prompt=WOMAN))
     assert [call for call in encoder.calls if len(call) == 2] == [[["right"], [""]]]
     assert encoder.calls[-4:] == [[["left"]], [["left"]], [[]], [[]]]  # once in the check, once to generate
+
+
+def test_a_voice_of_two_speakers_goes_where_it_can_be_told_whose_it_is(film):
+    two = Prompt(speech=(("left", "set white"), ("right", "bin blue")))
+    plain, named = (Request(prompt=two, voice=((who, sound(noise())),)) for who in ("", "left"))
+    for request in (plain, named):
+        with pytest.raises(UserError, match=r"2 speakers \(left, right\).* one reference voice only.*nava_study\)"):
+            film.check(request)
+    film.check(replace(named, prompt=Prompt(speech=(("left", "set white"), ("left", "now")))))
+    task = (voiced(placed(T2AV, PLACE)), 1.0)
+    experiment = film.checkpoint.experiment
+    experiment = replace(experiment, voices={"voice": Listening(1)}, hear=Loudness(), tasks=(task,))
+    other = replace(film, checkpoint=replace(film.checkpoint, experiment=experiment))
+    other.check(named)
+    with pytest.raises(UserError, match="whose voice is it"):
+        other.check(plain)
+    assert recipes_with_voices() == ["nava_paper", "nava_pocket", "nava_release", "nava_study"]
 
 
 @pytest.mark.parametrize(

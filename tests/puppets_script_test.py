@@ -10,6 +10,7 @@ import torch
 
 pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[puppets]")
 
+from phonofilm.loudness import LEVEL
 from phonofilm.puppets import captions, grammars, looks
 from phonofilm.puppets.mouth import parts
 from phonofilm.puppets.performance import ball_curve, perform
@@ -23,7 +24,7 @@ from phonofilm.puppets.script import (
     split_of,
     write_script,
 )
-from phonofilm.puppets.sounds import LEVEL, level
+from phonofilm.puppets.sounds import level
 from phonofilm.puppets.voice import RATES, SAMPLE_RATE, VOICES, speak
 
 

@@ -21,6 +21,7 @@ from phonofilm.flow import velocity
 from phonofilm.generate import Film, place_given
 from phonofilm.given import fit
 from phonofilm.losses import total
+from phonofilm.loudness import LEVEL, level
 from phonofilm.puppets import references
 from phonofilm.puppets.script import split_of, write_script
 from phonofilm.puppets.voice import speak
@@ -49,9 +50,22 @@ def test_tokens_are_made_of_the_beginning_and_the_silence_behind_it():
     recording = torch.arange(1.0, 3001.0)[None] / 3000
     wave = SHORT.wave(recording, 16000, 512)
     assert wave.shape[-1] == 512 * SHORT.tokens(AUDIO) == 2048
-    assert torch.equal(wave[:, :1600], recording[:, :1600])
+    assert torch.equal(wave[0, :1600], level(recording[0, :1600], 16000))
     assert not wave[:, 1600:].any()
     assert not SHORT.wave(torch.zeros(1, 0), 16000, 512).any()
+    peaked = replace(SHORT, loud=1.0, peak=0.5).wave(recording, 16000, 512)
+    torch.testing.assert_close(peaked[:, :1600], recording[:, :1600] / 2 / recording[0, 1599])
+
+
+@pytest.mark.parametrize("rate", [16000, 24000, 44100])
+@pytest.mark.parametrize("gain", [1e-4, 1.0, 30.0])
+def test_loud_parts_come_to_one_level_whatever_the_gain_and_the_silence_around_them(rate, gain):
+    tone = torch.sin(torch.arange(rate // 2) / rate * 2 * torch.pi * 200)  # whole periods in every part
+    wave = torch.cat((torch.zeros(rate // 2), tone, 0.01 * tone))
+    levelled = level(gain * wave, rate)
+    torch.testing.assert_close(levelled, wave * LEVEL * 2**0.5, atol=2e-4, rtol=2e-3)
+    assert level(gain * wave, rate, peak=0.05).abs().max() == pytest.approx(0.05)
+    assert not level(torch.zeros(rate), rate).any()
 
 
 def test_references_come_back_from_a_cache_in_half_precision(tmp_path):
@@ -222,10 +236,12 @@ def test_a_request_reads_what_training_read(prepared):
     assert (task.name, task.reference) == ("t2av+voice", WANTED)
     layout = task.layout(LISTENING.layout(geometry, source.video_codec, source.audio_codec))
     like = Pair(torch.zeros(1, layout.video.tokens, 16), torch.zeros(1, layout.audio.tokens + layout.audio_refs, 20))
-    with torch.no_grad():
-        placed = place_given(film, [request], [fit(request, geometry, 16000)], layout, like).audio[0]
-    torch.testing.assert_close(placed[layout.audio.tokens :], sample.reference.mT, rtol=2e-3, atol=2e-3)
-    assert not placed[: layout.audio.tokens].any()
+    for gain in (1.0, 0.02, 40.0):  # a recording may be faint, and as floats beyond full scale
+        request = replace(request, voice=(("", Sound(gain * wave, 16000)),))
+        with torch.no_grad():
+            placed = place_given(film, [request], [fit(request, geometry, 16000)], layout, like).audio[0]
+        torch.testing.assert_close(placed[layout.audio.tokens :], sample.reference.mT, rtol=2e-3, atol=2e-3)
+        assert not placed[: layout.audio.tokens].any()
     with pytest.raises(UserError, match=r"lasts 0.99 s, this model listens to 1 s"):
         film.check(replace(request, voice=(("", Sound(wave[:, :15840], 16000)),)))
 

@@ -289,3 +289,8 @@ def test_generate_speaks_with_a_voice(folder, tmp_path, monkeypatch, capsys):
         main(["generate", "--say", "set red", "--voice", "hush.wav", "-o", "one.mp4", *model])
     assert end.value.code == 2
     assert "less than 0.1 s of the voice is voiced" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        main(["generate", *words, "--voice", "ada.wav", "-o", "one.mp4", *model])
+    assert end.value.code == 2
+    line = "whose voice is it? 2 speakers want one each, by name: --voice left=a.wav --voice right=b.wav"
+    assert line in capsys.readouterr().err

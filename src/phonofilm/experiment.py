@@ -275,6 +275,17 @@ def find_function(kind: str, name: str, known: Mapping[str, str]) -> Callable[[]
     return getattr(loaded, function)
 
 
+def recipes_with_voices() -> list[str]:
+    """Names of the recipes inside phonofilm that read a reference voice for each speaker of a prompt."""
+    return [name for name in recipe_names() if _tells_voices_apart(find_recipe(name))]
+
+
+def _tells_voices_apart(experiment: Experiment) -> bool:
+    """Whether a task reads voices by name; reference tokens hold one that is nobody's in particular."""
+    tasks = [kind.at(Span(0.0, 0.0)) for kind, _ in experiment.tasks]
+    return any("voice" in task.needs and task.reference is None for task in tasks)
+
+
 def recipe_names() -> dict[str, str]:
     """Names of the recipes inside phonofilm and the module of each. A module lists its own in ``RECIPES``."""
     return listed_names("RECIPES")

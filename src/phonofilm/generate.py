@@ -244,7 +244,7 @@ def place_given(
             tokens = _sound_tokens(film, part.audio, geometry.num_samples(rate))
             clean.audio[index, : len(tokens)] = tokens
         if task.reference is not None and layout.audio_refs:
-            voice = task.reference.wave(given.heard(request.voice[0][1], rate), rate, hop)
+            voice = task.reference.wave(given.mono(request.voice[0][1], rate), rate, hop)
             tokens = _sound_tokens(film, voice, voice.shape[-1])
             clean.audio[index, layout.audio.tokens :] = tokens
     return clean

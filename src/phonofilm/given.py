@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from phonofilm.errors import UserError
-from phonofilm.request import ENOUGH, count, sound_of, span_of
+from phonofilm.experiment import recipes_with_voices
+from phonofilm.request import ENOUGH, count, sound_of, span_of, speakers_of
 from phonofilm.resample import resample
 from phonofilm.tasks import Task
 from phonofilm.tokens import Geometry
@@ -46,7 +47,12 @@ def shown(clip: Clip, fps: float) -> UInt8[Tensor, "T 3 H W"]:
 
 def heard(sound: Sound, sample_rate: int) -> Float[Tensor, "1 N"]:
     """The mean of all channels at another rate, within [-1, 1]."""
-    return resample(sound.samples.float().mean(dim=0, keepdim=True), sound.sample_rate, sample_rate).clamp(-1, 1)
+    return mono(sound, sample_rate).clamp(-1, 1)
+
+
+def mono(sound: Sound, sample_rate: int) -> Float[Tensor, "1 N"]:
+    """The mean of all channels at another rate, as loud as it is."""
+    return resample(sound.samples.float().mean(dim=0, keepdim=True), sound.sample_rate, sample_rate)
 
 
 def scaled(video: UInt8[Tensor, "T 3 H W"], geometry: Geometry) -> UInt8[Tensor, "T 3 h w"]:
@@ -147,11 +153,16 @@ def check_kept(request: Request, geometry: Geometry, keep: Kept) -> None:
 
 
 def check_reference(request: Request, task: Task) -> None:
-    """Raise ``UserError`` for voices that reference tokens cannot hold."""
+    """Raise ``UserError`` for voices that reference tokens cannot hold: they do not say whose voice they are."""
     if task.reference is None:
         return
-    if len(request.voice) != 1:
-        raise UserError(f"{len(request.voice)} voices are given; this model's reference holds one")
+    speakers = speakers_of(request)
+    if len(speakers) != 1:
+        raise UserError(
+            f"a voice is given for {len(speakers)} speakers ({', '.join(speakers)}), and this model speaks with one "
+            "reference voice only: let one speaker say all, leave the voice out, or take a model of a recipe that "
+            f"reads a voice for each speaker ({', '.join(recipes_with_voices())})"
+        )
     sound = request.voice[0][1]
     if sound.seconds < task.reference.seconds - ENOUGH:
         raise UserError(f"the voice lasts {sound.seconds:.2f} s, this model listens to {task.reference.seconds:g} s")

@@ -1,17 +1,20 @@
-"""Codecs cut out of larger published checkpoints, as folders that ``phonofilm import --codecs`` takes."""
+"""Codecs out of what their authors publish, as folders that ``phonofilm import --codecs`` takes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from safetensors import safe_open
 
 from phonofilm.codecs.folders import load_strictly
+from phonofilm.codecs.licences import check_licences
 from phonofilm.codecs.mel_codec import MelCodec
 from phonofilm.errors import UserError
 from phonofilm.importing import appearing, files
+from phonofilm.importing_mmaudio import PICKLES_16K, PICKLES_44K, import_mmaudio
+from phonofilm.recipes import published
 from phonofilm.stored import entries
 
 QWEN = "token2wav.code2wav_bigvgan_model."
@@ -41,5 +44,28 @@ def import_qwen(source: Path, folder: Path) -> int:
     return len(tensors)
 
 
-CUT: dict[str, Callable[[Path, Path], int]] = {"qwen_mel": import_qwen}
+def import_mmaudio_16k(source: Path, folder: Path) -> int:
+    """Write ``v1-16.pth`` and ``best_netG.pt`` of a folder as a codec folder; how many tensors that was."""
+    return import_mmaudio(source, folder, published.mmaudio_16k(), PICKLES_16K)
+
+
+def import_mmaudio_44k(source: Path, folder: Path) -> int:
+    """Write ``v1-44.pth`` and ``bigvgan_generator.pt`` of a folder as a codec folder; how many tensors that was."""
+    return import_mmaudio(source, folder, published.mmaudio_44k(), PICKLES_44K)
+
+
+CODECS: dict[str, Callable[[Path, Path], int]] = {
+    "qwen_mel": import_qwen,
+    "mmaudio_16k": import_mmaudio_16k,
+    "mmaudio_44k": import_mmaudio_44k,
+}
 """By the name of the preset (``recipes/published.py``)."""
+
+
+def import_codec(name: str, source: Path, folder: Path, accepted: Collection[str] = ()) -> int:
+    """Write one of ``CODECS`` as a codec folder; how many tensors were read.
+
+    Raises ``UserError`` for a restricted licence that is not among ``accepted``, and for files that do not fit.
+    """
+    check_licences([getattr(published, name)], accepted)
+    return CODECS[name](source, folder)

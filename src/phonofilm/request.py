@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from string import ascii_lowercase
 
 import torch
 
@@ -45,7 +46,7 @@ def check_request(request: Request) -> None:
         if sound is not None:
             _check_sound(name, sound)
     _check_together(request, given)
-    voices_of(request)
+    _named(request)
 
 
 def _check_pictures(name: str, clip: Clip) -> None:
@@ -99,19 +100,32 @@ def _list(names: frozenset[str] | set[str]) -> str:
     return f"{' and '.join(sorted(names))} {'is' if len(names) == 1 else 'are'}"
 
 
+def speakers_of(request: Request) -> list[str]:
+    """Who says something, in the order of the lines; one without a name is ""."""
+    return list(dict.fromkeys(who for who, _ in request.prompt.speech))
+
+
 def voices_of(request: Request) -> Voices:
     """Reference voices by the speakers' names in the prompt.
 
-    Raises ``UserError`` for two voices of one speaker, and for a voice of somebody who says nothing.
+    Raises ``UserError`` for two voices of one speaker, for a voice of somebody who says nothing, and for one without a
+    name where several speak.
     """
-    speakers = list(dict.fromkeys(who for who, _ in request.prompt.speech))
+    named, speakers = _named(request), speakers_of(request)
+    if any(who == "" for who, _ in named) and "" not in speakers:
+        wanted = " ".join(f"--voice {who}={letter}.wav" for who, letter in zip(speakers, ascii_lowercase))
+        raise UserError(f"whose voice is it? {len(speakers)} speakers want one each, by name: {wanted}")
+    return named
+
+
+def _named(request: Request) -> Voices:
+    """The voices, the only speaker's under the speaker's name; one without a name stays so where several speak."""
+    speakers = speakers_of(request)
     if request.voice and not speakers:
         raise UserError("a voice is given, and nobody says anything: say something, or leave the voice out")
     named = tuple((speakers[0] if who == "" and len(speakers) == 1 else who, sound) for who, sound in request.voice)
     for who, times in Counter(who for who, _ in named).items():
-        if who == "" and who not in speakers:
-            raise UserError(f"whose voice is it? name the speaker, such as {speakers[0]}=voice.wav")
-        if who not in speakers:
+        if who and who not in speakers:
             known = ", ".join(repr(speaker) for speaker in speakers if speaker) or "one without a name"
             raise UserError(f"a voice for {who!r}, who says nothing (speakers: {known})")
         if times > 1:

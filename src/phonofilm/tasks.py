@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from phonofilm.flow import interpolate
+from phonofilm.loudness import LEVEL, PEAK, level
 from phonofilm.tokens import positions
 from phonofilm.types import CLOSED, AVInput, Grid, Layout, Links, Span, Stream, Tokens
 
@@ -132,15 +133,22 @@ class Reference:
     """How much of the voice is read; a longer recording is cut."""
     silence: float = 0.3
     """Silence behind it, so that it does not run into the clip."""
+    loud: float = LEVEL
+    """Root mean square to which the loud parts of what is read are brought; 1 for the peak alone."""
+    peak: float = PEAK
+    """What its peaks may not go beyond then."""
 
     def tokens(self, grid: Grid) -> int:
         """How many tokens follow those of the stream; none where there is no sound."""
         return self._count(grid.step) if grid.frames else 0
 
     def wave(self, recording: Float[Tensor, "1 N"], sample_rate: int, hop: int) -> Float[Tensor, "1 M"]:
-        """The beginning of a recording and the silence behind it: the samples that the tokens are made of."""
-        voice = recording[:, : round(self.seconds * sample_rate)]
-        return F.pad(voice, (0, self._count(hop / sample_rate) * hop - voice.shape[-1]))
+        """The samples that the tokens are made of: the beginning of a recording, levelled, and the silence behind it.
+
+        What is not read has no say in how loud the rest becomes. Training and requests both come through here.
+        """
+        voice = level(recording[0, : round(self.seconds * sample_rate)], sample_rate, loud=self.loud, peak=self.peak)
+        return F.pad(voice, (0, self._count(hop / sample_rate) * hop - len(voice)))[None]
 
     def _count(self, step: float) -> int:
         return max(1, round((self.seconds + self.silence) / step))

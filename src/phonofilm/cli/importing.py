@@ -19,9 +19,10 @@ class Import:
     """
 
     checkpoint: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="CHECKPOINT")]]
-    """A .safetensors file, or a folder with shards of one."""
+    """A .safetensors file, or a folder with shards of one; with MMAudio's pickles for its codecs."""
     recipe: Annotated[str, tyro.conf.arg(name="as")]
-    """The recipe whose network the weights are; or qwen_mel, the vocoder inside Qwen2.5-Omni, for --codecs."""
+    """The recipe whose network the weights are; or a codec for --codecs: qwen_mel, the vocoder inside Qwen2.5-Omni,
+    mmaudio_16k (v1-16.pth, best_netG.pt) or mmaudio_44k (v1-44.pth, bigvgan_generator.pt)."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The folder that is written; it must not be there."""
     init: bool = False
@@ -35,12 +36,12 @@ class Import:
     def run(self) -> None:
         """Check all, then write."""
         from phonofilm.importing import Codecs, import_weights
-        from phonofilm.importing_codecs import CUT
+        from phonofilm.importing_codecs import CODECS, import_codec
 
-        if self.recipe in CUT:
+        if self.recipe in CODECS:
             if self.codecs or self.init:
-                raise UserError(f"--as {self.recipe} cuts out a codec: --codecs and --init have no effect there")
-            count = CUT[self.recipe](self.checkpoint, self.output)
+                raise UserError(f"--as {self.recipe} is a codec: --codecs and --init have no effect there")
+            count = import_codec(self.recipe, self.checkpoint, self.output, self.accept)
             print(f"{self.output}: {count} tensors of {self.checkpoint}")
             return
         codecs = Codecs(self.codecs, frozenset(self.accept)) if self.codecs else None

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from phonofilm.codecs.bigvgan import BigVGANVocoder
 from phonofilm.codecs.folders import load_part, save_part
 from phonofilm.codecs.griffin_lim import GriffinLimVocoder
 from phonofilm.codecs.mel import LogMel
@@ -21,7 +22,7 @@ STATISTICS = "latents.safetensors"
 """Beside the weights of the VAE: mean and deviation of its latents, for which MMAudioVAE has no place."""
 
 
-VOCODERS = (MMAudioVocoder, GriffinLimVocoder)
+VOCODERS = (MMAudioVocoder, BigVGANVocoder, GriffinLimVocoder)
 
 
 class AudioCodec(nn.Module):

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from phonofilm.loudness import PEAK
 from phonofilm.puppets import sounds
 from phonofilm.puppets.looks import NUM_KEYS, Ball
 from phonofilm.puppets.mouth import opening_curve, width_curve
 from phonofilm.puppets.script import SHORTEST_BOUNCE, Event, Line, Script, contact_times
-from phonofilm.puppets.sounds import PEAK, level
+from phonofilm.puppets.sounds import level
 from phonofilm.puppets.voice import SAMPLE_RATE, Phoneme, Word, speak
 
 __all__ = ["Performance", "ball_curve", "opening_curve", "perform", "width_curve"]

@@ -1,4 +1,4 @@
-"""Sounds of the puppets' stages that are not speech, and the loudness that all stages share."""
+"""Sounds of the puppets' stages that are not speech, at the loudness that all stages share."""
 
 from __future__ import annotations
 
@@ -10,24 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from phonofilm import loudness
 from phonofilm.puppets.voice import SAMPLE_RATE
-
-LEVEL = 0.1
-"""Root mean square of the loud parts of every clip, full scale being 1."""
-PEAK = 0.9
-FRAME = 320
-FLOOR = 10 ** (-25 / 10)
-"""Parts whose energy is below this share of the loudest part's do not count."""
 
 
 def level(wave: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    """Bring the loud parts (20 ms frames within 25 dB of the loudest) to ``LEVEL``, peaks below ``PEAK``."""
-    count = max(len(wave) // FRAME, 1)
-    energy = wave[: count * FRAME].reshape(count, -1).double().square().mean(1)
-    if not energy.any():
-        return wave
-    rms = energy[energy >= energy.max() * FLOOR].mean().sqrt().item()
-    return wave * min(LEVEL / rms, PEAK / wave.abs().max().item())
+    """A sound of the puppets at the level that all stages share."""
+    return loudness.level(wave, SAMPLE_RATE)
 
 
 def noise(count: int, seed: int) -> Float[Tensor, " N"]:

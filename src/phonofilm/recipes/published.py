@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from diffusers import MMAudioVAE
+
 from phonofilm.codecs.audio import AudioCodec
+from phonofilm.codecs.bigvgan import BigVGANVocoder
 from phonofilm.codecs.blocks import BlockCodec
 from phonofilm.codecs.licences import preset
 from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
@@ -148,12 +151,6 @@ MMAUDIO_16K_VAE: dict[str, object] = {
     "n_fft": 1024,
     "hop_length": 256,
 }
-MMAUDIO_16K_VOCODER: dict[str, object] = {
-    "num_mels": 80,
-    "upsample_initial_channel": 1536,
-    "upsample_rates": (4, 4, 2, 2, 2, 2),
-    "upsample_kernel_sizes": (8, 8, 4, 4, 4, 4),
-}
 
 
 def pocket_video() -> BlockCodec:
@@ -180,16 +177,16 @@ def wan22_video() -> VideoCodec:
 
 @preset("CC-BY-NC-4.0", restricted=True)
 def mmaudio_16k() -> AudioCodec:
-    """MMAudio's 16 kHz VAE and vocoder: 20 channels at 31.25 Hz."""
-    return AudioCodec.build(MMAUDIO_16K_VAE, MMAUDIO_16K_VOCODER)
+    """MMAudio's 16 kHz VAE and Make-An-Audio 2's BigVGAN: 20 channels at 31.25 Hz."""
+    return AudioCodec(MMAudioVAE.from_config(MMAUDIO_16K_VAE), BigVGANVocoder())  # pyright: ignore[reportArgumentType]
 
 
 @preset("CC-BY-NC-4.0", restricted=True)
 def mmaudio_44k() -> AudioCodec:
     """MMAudio's 44.1 kHz VAE with BigVGAN v2: 40 channels at 43.07 Hz. diffusers' defaults are its sizes.
 
-    Its mels are natural logarithms, ours decadic ones as at 16 kHz: weights fit after the VAE's ``data_mean`` and
-    ``data_std`` were divided by ln 10 and the vocoder's first weights multiplied with it.
+    Its mels are natural logarithms, ours decadic ones as at 16 kHz: the import divides the VAE's ``data_mean`` and
+    ``data_std`` by ln 10 and multiplies the vocoder's first weights with it.
     """
     return AudioCodec.build({}, {})
 

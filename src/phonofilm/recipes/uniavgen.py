@@ -104,12 +104,12 @@ FIVE: Tasks = (
 are divided between prompts and portraits [inferred]."""
 PAPER: Tasks = (
     (PORTRAYED, 4.0),
-    (voiced(PORTRAYED, Reference()), 1.0),
+    (voiced(PORTRAYED, Reference(loud=1.0, peak=0.999146)), 1.0),
     (replace(CONTINUE, task=replace(CONTINUE.task, portrait=True)), 1.0),
     (replace(DUBBING, portrait=True), 2.0),
     (replace(DRIVEN, needs=DRIVEN.needs | PORTRAYED.needs, video=PORTRAYED.video, portrait=True), 2.0),
 )
-"""The same where every clip has a portrait, a dubbed or continued clip its own [code]."""
+"""The same where every clip has a portrait, a dubbed or continued clip its own, and voices have one peak [code]."""
 
 
 def early(shift: float) -> float:
