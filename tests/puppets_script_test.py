@@ -119,6 +119,12 @@ def test_two_speakers_take_turns():
         assert [speaker for speaker, _ in script.prompt.speech] == ["left", "right"]
 
 
+@pytest.mark.parametrize("grammar", ["grid", "talk"])
+def test_a_speaker_may_keep_to_one_grammar(grammar):
+    scripts = [write_script(seed, stages={grammar: 1.0}) for seed in range(4)]
+    assert {(script.stage, script.grammar) for script in scripts} == {("speaker", grammar)}
+
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(("num_frames", "fps"), [(49, 24.0), (65, 25.0)])
 def test_a_performance_has_the_shapes_and_levels_of_its_clip(stage, num_frames, fps):
