@@ -14,7 +14,7 @@ from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.folder import Sources, choose, evaluate_folder
 from phonofilm.evaluate.paper import audiobox
 from phonofilm.evaluate.paper.wavlm import at_16_khz, layers
-from phonofilm.evaluate.probe import Unmeasured
+from phonofilm.evaluate.probe import Examined, Unmeasured
 from phonofilm.evaluate.survey import digest
 from phonofilm.media import write_clip
 from phonofilm.types import Clip
@@ -170,7 +170,9 @@ def test_what_is_not_whole_has_no_figure(checkpoint):
     for seconds, samples, message in ((20, 20 * 16000, "only its first 20 s"), (1, 0, "no sound")):
         video = torch.zeros(4 * seconds, 3, 32, 32, dtype=torch.uint8)
         with pytest.raises(Unmeasured, match=message):
-            audiobox.AUDIOBOX.read(entry, Clip(video=video, audio=torch.zeros(2, samples), fps=4.0, sample_rate=16000))
+            audiobox.AUDIOBOX.read(
+                entry, Examined(video=video, audio=torch.zeros(2, samples), fps=4.0, sample_rate=16000)
+            )
 
 
 def test_a_folder_is_scored_with_the_users_checkpoint(checkpoint, tmp_path):
