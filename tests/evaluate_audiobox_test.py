@@ -13,7 +13,7 @@ from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.folder import Sources, choose, evaluate_folder
 from phonofilm.evaluate.paper import audiobox
-from phonofilm.evaluate.paper.wavlm import at_16_khz, layers
+from phonofilm.evaluate.paper.wavlm import at_16_khz, layers, our_name
 from phonofilm.evaluate.probe import Examined, Unmeasured
 from phonofilm.evaluate.survey import digest
 from phonofilm.media import write_clip
@@ -117,7 +117,7 @@ def test_every_name_of_the_release_has_a_place():
         own = {name: list(tensor.shape) for name, tensor in audiobox.Aesthetics(heads).state_dict().items()}
     found = {re.sub(r"encoder\.layers\.\d+", "encoder.layers.*", name): shape for name, shape in own.items()}
     first = "wavlm.encoder.layers.*.attention.rel_attn_embed.weight"
-    wanted = {audiobox._renamed(name): shape for name, shape in names.items()}
+    wanted = {our_name(name, audiobox.INSIDE): shape for name, shape in names.items()}
     wanted[first] = wanted.pop(first.replace("*", "0"))
     assert found == wanted
 

@@ -15,7 +15,7 @@ from phonofilm.evaluate import (
     voices,
     wording,
 )
-from phonofilm.evaluate.paper import audiobox, clap, probes, whisper
+from phonofilm.evaluate.paper import audiobox, clap, probes, similarity, whisper
 from phonofilm.evaluate.probe import Pool, Probe
 
 PROBES: tuple[Probe, ...] = (
@@ -45,5 +45,6 @@ PROBES: tuple[Probe, ...] = (
     whisper.WHISPER,
     clap.CLAP,
     audiobox.AUDIOBOX,
+    similarity.SIM,
 )
 POOLS: tuple[Pool, ...] = (factors.FACTOR_FRECHET, quality.SPEAKER_EER, quality.MOUTH_LOUDNESS)

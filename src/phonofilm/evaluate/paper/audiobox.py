@@ -24,29 +24,13 @@ from torch.nn.functional import normalize, pad
 from phonofilm.codecs.folders import load_strictly
 from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import Entry
-from phonofilm.evaluate.paper.wavlm import RATE, RENAMES, STRIDE, at_16_khz, layers
+from phonofilm.evaluate.paper.wavlm import BASE, RATE, STRIDE, at_16_khz, layers, our_name
 from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
-from phonofilm.importing import renamed
 from phonofilm.types import Clip
 
 WINDOW = 10 * RATE
-ENCODER: dict[str, Any] = {
-    "num_hidden_layers": 12,
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_attention_heads": 12,
-    "num_conv_pos_embeddings": 128,
-    "num_conv_pos_embedding_groups": 16,
-    "num_buckets": 320,
-    "max_bucket_distance": 800,
-    "conv_dim": (512,) * 7,
-    "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
-    "conv_stride": (5, 2, 2, 2, 2, 2, 2),
-    "conv_bias": False,
-    "feat_extract_norm": "group",
-    "do_stable_layer_norm": False,
-}
-"""WavLM base as transformers calls its sizes [code: model/aes.py]."""
+ENCODER = BASE
+"""[code: model/aes.py]."""
 FIXED = {
     "use_weighted_layer_sum": True,
     "normalize_embed": True,
@@ -139,7 +123,9 @@ def load_audiobox(path: Path) -> Aesthetics:
     """Load the authors' checkpoint, file or folder. Raises ``UserError`` for one that is none, or another network's."""
     tensors, settings = _read_folder(path) if path.is_dir() else _read_file(path)
     net = Aesthetics(_heads(settings, path))
-    load_strictly(net, {_renamed(name): tensor for name, tensor in tensors.items()}, where=str(path))
+    load_strictly(
+        net, {our_name(n.removeprefix("model."), INSIDE): tensor for n, tensor in tensors.items()}, where=str(path)
+    )
     return net.eval().requires_grad_(False)
 
 
@@ -184,14 +170,6 @@ def _heads(settings: Mapping[str, Any], path: Path) -> Heads:
         )
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: its settings lack {error}; fetch the authors' checkpoint again") from error
-
-
-def _renamed(name: str) -> str:
-    """The checkpoint's name of a tensor, to ours."""
-    plain = name.removeprefix("model.")
-    if not plain.startswith(INSIDE):
-        return plain
-    return f"wavlm.{renamed(plain.removeprefix(INSIDE), RENAMES)}"
 
 
 def _read(entry: Entry, clip: Clip) -> Found:
