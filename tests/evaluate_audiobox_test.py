@@ -4,37 +4,26 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from wavlm_small import SMALL, distance, noise
 
 from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.folder import Sources, choose, evaluate_folder
 from phonofilm.evaluate.paper import audiobox
-from phonofilm.evaluate.paper.wavlm import at_16_khz, layers, our_name
+from phonofilm.evaluate.paper.wavlm import BASE, at_16_khz, layers, our_name
 from phonofilm.evaluate.probe import Examined, Unmeasured
 from phonofilm.evaluate.survey import digest
 from phonofilm.media import write_clip
 from phonofilm.types import Clip
 
 GOLDEN = Path(__file__).parent / "golden"
-SMALL = {"num_hidden_layers": 2, "hidden_size": 24, "intermediate_size": 32, "num_attention_heads": 2}
-SMALL |= {"conv_dim": (16,) * 7, "num_conv_pos_embedding_groups": 4}
-RELEASED = dict(audiobox.ENCODER)
 SETTINGS = {"proj_num_layer": 3, "proj_ln": True, "proj_act_fn": "gelu", "proj_dropout": 0.0, "output_dim": 1}
 SETTINGS |= {"nth_layer": 3, "use_weighted_layer_sum": True, "normalize_embed": True, "precision": "bf16"}
 SCALE = {"CE": (5.0, 1.5), "CU": (5.5, 1.25), "PC": (3.0, 1.0), "PQ": (6.0, 2.0)}
 TRANSFORM = {axis: {"mean": mean, "std": deviation} for axis, (mean, deviation) in SCALE.items()}
-
-
-def noise(samples, seed, channels=1):
-    """A tone in noise that swells."""
-    rng = np.random.default_rng(seed)
-    swell = np.linspace(0.1, 1, samples)
-    tone = np.sin(2 * np.pi * (200 + 40 * seed) * np.arange(samples) / 16000)
-    return torch.from_numpy((0.1 * rng.standard_normal((channels, samples)) + 0.2 * tone) * swell).float().clamp(-1, 1)
 
 
 def waves():
@@ -50,10 +39,6 @@ def waves():
     }
 
 
-def distance(ours, theirs):
-    return float((ours - theirs).norm() / theirs.norm())
-
-
 @pytest.fixture(scope="module")
 def golden():
     return load_file(GOLDEN / "audiobox_official.safetensors")
@@ -62,7 +47,7 @@ def golden():
 @pytest.fixture(scope="module", autouse=True)
 def small():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audiobox, "ENCODER", audiobox.ENCODER | SMALL)
+        patch.setattr(audiobox, "ENCODER", BASE | SMALL)
         yield
 
 
@@ -113,7 +98,7 @@ def test_every_name_of_the_release_has_a_place():
     names = json.loads((GOLDEN / "audiobox_official_names.json").read_text())
     heads = audiobox.Heads(num_layers=3, norms=True, dropout=0.0, scale=SCALE)
     with pytest.MonkeyPatch.context() as patch, torch.device("meta"):
-        patch.setattr(audiobox, "ENCODER", RELEASED)
+        patch.setattr(audiobox, "ENCODER", BASE)
         own = {name: list(tensor.shape) for name, tensor in audiobox.Aesthetics(heads).state_dict().items()}
     found = {re.sub(r"encoder\.layers\.\d+", "encoder.layers.*", name): shape for name, shape in own.items()}
     first = "wavlm.encoder.layers.*.attention.rel_attn_embed.weight"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from wavlm_small import SMALL, distance, noise
 
 from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import Entry, find_entries
@@ -18,12 +19,10 @@ from phonofilm.evaluate.paper import similarity
 from phonofilm.evaluate.paper.wavlm import LARGE, at_16_khz, layers
 from phonofilm.evaluate.probe import Examined, Unmeasured
 from phonofilm.evaluate.survey import Job
-from phonofilm.media import write_clip, write_wave
+from phonofilm.media import read_clip, read_wave, write_clip, write_wave
 from phonofilm.types import Clip
 
 GOLDEN = Path(__file__).parent / "golden"
-SMALL = {"num_hidden_layers": 2, "hidden_size": 24, "intermediate_size": 32, "num_attention_heads": 2}
-SMALL |= {"conv_dim": (16,) * 7, "num_conv_pos_embedding_groups": 4}
 NAMES = json.loads((GOLDEN / "similarity_official_names.json").read_text())
 
 
@@ -41,20 +40,8 @@ def value_of(name, shape):
     return torch.from_numpy(rng.normal(1.0 if name.endswith("weight") else 0.0, 0.2, shape)).float()
 
 
-def noise(samples, seed, channels=1):
-    """A tone in noise that swells."""
-    rng = np.random.default_rng(seed)
-    swell = np.linspace(0.1, 1, samples)
-    tone = np.sin(2 * np.pi * (200 + 40 * seed) * np.arange(samples) / 16000)
-    return torch.from_numpy((0.1 * rng.standard_normal((channels, samples)) + 0.2 * tone) * swell).float().clamp(-1, 1)
-
-
 def waves():
     return {"said": (noise(31001, 1), 24000), "asked": (noise(44444, 2, 2), 44100), "same": (noise(20000, 3), 16000)}
-
-
-def distance(ours, theirs):
-    return float((ours - theirs).norm() / theirs.norm())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -152,20 +139,28 @@ def test_what_cannot_be_heard_whole_has_no_figure(checkpoint, tmp_path):
             similarity.SIM.read(told, Examined.of(clip))
 
 
-def test_a_folder_is_scored_against_the_voices_of_its_prompts(checkpoint, net, tmp_path):
-    for name, seed in (("a", 4), ("b", 5), ("c", 6)):
-        write_clip(tmp_path / "clips" / f"{name}.mp4", clip_of(noise(16000, seed), 16000))
+def test_recordings_of_voices_come_with_the_prompts(tmp_path):
+    (tmp_path / "a.mp4").touch()
     voice = tmp_path / "asked.wav"
-    write_wave(voice, noise(20000, 7), 16000)
+    write_wave(voice, noise(2000, 7), 16000)
     rows = [{"name": "a", "voice": f"Anna={voice}"}, {"name": "b", "voice": [str(voice)] * 2}, {"name": "c"}]
     (tmp_path / "p.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    entries = find_entries(tmp_path / "clips", prompts=tmp_path / "p.jsonl")
+    entries = find_entries(tmp_path, prompts=tmp_path / "p.jsonl")
     assert [entry.voices for entry in entries] == [(voice,), (voice, voice), ()]
+    assert [similarity.SIM.wants(entry) for entry in entries] == [True, False, False]
+    job = Job(entry=entries[0], condition="clips", probes=("similarity",))
+    before = job.key()
+    write_wave(voice, noise(2000, 8), 16000)
+    assert job.key() != before  # another recording is another question
+
+
+def test_a_folder_is_scored_against_the_voices_of_its_prompts(checkpoint, net, tmp_path):
+    write_clip(tmp_path / "clips" / "a.mp4", clip_of(noise(16000, 4), 16000))
+    write_wave(tmp_path / "asked.wav", noise(20000, 7), 16000)
+    (tmp_path / "p.jsonl").write_text(json.dumps({"name": "a", "voice": str(tmp_path / "asked.wav")}))
     sources = Sources(clips=tmp_path / "clips", prompts=tmp_path / "p.jsonl", weights={"speaker": checkpoint})
     report = evaluate_folder(sources, tmp_path / "report", tiers=["paper"], num_controls=0, workers=1)
     (record,) = report.records
-    assert (record.measure.name, record.used, record.wanted) == ("paper.sim@wavlm_large_finetune", 1, 1)
-    job = Job(entry=entries[0], condition="clips", probes=("similarity",))
-    before = job.key()
-    write_wave(voice, noise(20000, 8), 16000)
-    assert job.key() != before  # another recording is another question
+    assert (record.measure.name, record.used, record.total) == ("paper.sim@wavlm_large_finetune", 1, 1)
+    said, asked = read_clip(tmp_path / "clips" / "a.mp4").audio[0], read_wave(tmp_path / "asked.wav")[0][0]
+    assert record.value == pytest.approx(similarity.similarity(net, said, asked), abs=1e-6)

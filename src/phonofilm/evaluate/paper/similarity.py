@@ -173,7 +173,7 @@ def load_speaker(path: Path) -> Speaker:
 
 
 def _our_name(name: str) -> str:
-    return our_name(name, INSIDE) if name.startswith(INSIDE) else renamed(name, RENAMES)
+    return renamed(our_name(name, INSIDE), RENAMES)
 
 
 def similarity(net: Speaker, one: Float[Tensor, " N"], two: Float[Tensor, " M"]) -> float:
