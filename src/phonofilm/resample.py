@@ -15,10 +15,13 @@ ROLLOFF = 0.97
 """Its cut-off as a share of the lower Nyquist frequency."""
 
 
-def resample(wave: Float[Tensor, "*K N"], old: int, new: int) -> Float[Tensor, "*K M"]:
+def resample(
+    wave: Float[Tensor, "*K N"], old: int, new: int, *, zeros: int = ZEROS, rolloff: float = ROLLOFF
+) -> Float[Tensor, "*K M"]:
     """Change the sample rate with a windowed sinc of zero phase: nothing moves in time.
 
-    Sample j of the result sits at j / new seconds; there are ``round(N * new / old)`` of them.
+    Sample j of the result sits at j / new seconds; there are ``round(N * new / old)`` of them. ``zeros`` and
+    ``rolloff`` are for figures that are defined with another filter than ours.
     """
     if old <= 0 or new <= 0:
         raise ValueError(f"sample rates are positive; got {old} and {new}")
@@ -26,7 +29,7 @@ def resample(wave: Float[Tensor, "*K N"], old: int, new: int) -> Float[Tensor, "
     if old == new or not wave.numel():
         return wave[..., :length]
     step, phases = old // math.gcd(old, new), new // math.gcd(old, new)
-    kernel, reach = _sinc(step, phases)
+    kernel, reach = _sinc(step, phases, zeros, rolloff)
     blocks = -(-length // phases)
     flat = wave.reshape(-1, 1, wave.shape[-1])
     padded = pad(flat, (reach, reach + blocks * step))
@@ -34,12 +37,12 @@ def resample(wave: Float[Tensor, "*K N"], old: int, new: int) -> Float[Tensor, "
     return out.transpose(1, 2).flatten(1)[:, :length].reshape(*wave.shape[:-1], length)
 
 
-def _sinc(step: int, phases: int) -> tuple[Float[Tensor, "P 1 W"], int]:
+def _sinc(step: int, phases: int, zeros: int, rolloff: float) -> tuple[Float[Tensor, "P 1 W"], int]:
     """One filter per output phase, for ``phases`` output samples every ``step`` input samples."""
-    cutoff = ROLLOFF * min(1.0, phases / step)  # in input samples, 1 is the input's Nyquist frequency
-    reach = math.ceil(ZEROS / cutoff)
+    cutoff = rolloff * min(1.0, phases / step)  # in input samples, 1 is the input's Nyquist frequency
+    reach = math.ceil(zeros / cutoff)
     taps = torch.arange(-reach, step + reach, dtype=torch.float64)
     offset = taps[None] - torch.arange(phases, dtype=torch.float64)[:, None] * step / phases
-    inside = (offset * cutoff / ZEROS).clamp(-1, 1)
+    inside = (offset * cutoff / zeros).clamp(-1, 1)
     kernel = cutoff * torch.sinc(offset * cutoff) * torch.cos(inside * math.pi / 2) ** 2
     return kernel[:, None], reach

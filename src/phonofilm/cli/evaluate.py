@@ -40,7 +40,8 @@ class Evaluate:
     """What to measure in any folder: exact, offline, paper, or metrics by name, with commas; exact,offline if not
     given."""
     weights: tuple[str, ...] = ()
-    """Checkpoints of your own for the tier paper: syncnet=FILE, whisper=FOLDER, clap=FOLDER; nothing is downloaded."""
+    """Checkpoints of your own for the tier paper: syncnet=FILE, whisper=FOLDER, clap=FOLDER, audiobox=FILE or FOLDER,
+    speaker=FILE; nothing is downloaded."""
     controls: int = 8
     """Clips of any folder that are also scored with known damage."""
     seed: int = 0

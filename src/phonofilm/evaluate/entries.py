@@ -15,6 +15,8 @@ from phonofilm.evaluate.prompts import NAME, STAGE_OF
 from phonofilm.prompts import speech_of
 
 NUM_OTHERS = 19
+WHO = re.compile(r"^\s*[A-Za-z][\w-]*=")
+"""The speaker's name before a recording, as ``phonofilm generate --voice`` takes it."""
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 """What counts as a clip in a folder."""
 
@@ -54,6 +56,8 @@ class Entry:
     """What was to be heard beside the words."""
     speaker: str = ""
     """Whose voice it is meant to be, for speaker figures."""
+    voices: tuple[Path, ...] = ()
+    """Recordings of the voices to speak with, that the prompt brought."""
     truth: Truth | None = None
     reference: Path | None = None
     """The clip that this one is a reconstruction of."""
@@ -120,8 +124,8 @@ def _known(
     twin = None
     if reference is not None:
         twin = reference / entry.path.relative_to(clips)
-    sound = (row or {}).get("sound", "")
-    return replace(entry, lines=lines, sound=sound, speaker=speaker, truth=truth, reference=twin)
+    sound, voices = (row or {}).get("sound", ""), (row or {}).get("voices", ())
+    return replace(entry, lines=lines, sound=sound, speaker=speaker, voices=voices, truth=truth, reference=twin)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -135,7 +139,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _asked(path: Path, names: Container[str]) -> dict[str, dict[str, Any]]:
-    """Words, sound and speaker asked for, by the clip's name."""
+    """Words, sound, speaker and recordings of voices asked for, by the clip's name."""
     found = {}
     for row in _rows(path):
         name = _of_row(row, names)
@@ -143,8 +147,15 @@ def _asked(path: Path, names: Container[str]) -> dict[str, dict[str, Any]]:
             "lines": _said(row, f"{path}, {name}"),
             "sound": str(row.get("sound") or ""),
             "speaker": str(row.get("speaker") or ""),
+            "voices": _voices(row),
         }
     return found
+
+
+def _voices(row: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Files of ``voice``, a text or several, without the names of who speaks with them."""
+    voices = row.get("voice") or []
+    return tuple(Path(WHO.sub("", str(text))) for text in ([voices] if isinstance(voices, str) else voices))
 
 
 def _said(row: Mapping[str, Any], place: str) -> list[str]:

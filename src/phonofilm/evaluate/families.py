@@ -15,7 +15,7 @@ from phonofilm.evaluate import (
     voices,
     wording,
 )
-from phonofilm.evaluate.paper import clap, probes, whisper
+from phonofilm.evaluate.paper import audiobox, clap, probes, similarity, whisper
 from phonofilm.evaluate.probe import Pool, Probe
 
 PROBES: tuple[Probe, ...] = (
@@ -44,5 +44,7 @@ PROBES: tuple[Probe, ...] = (
     probes.SYNC,
     whisper.WHISPER,
     clap.CLAP,
+    audiobox.AUDIOBOX,
+    similarity.SIM,
 )
 POOLS: tuple[Pool, ...] = (factors.FACTOR_FRECHET, quality.SPEAKER_EER, quality.MOUTH_LOUDNESS)

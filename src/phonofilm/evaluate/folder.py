@@ -30,7 +30,7 @@ class Sources:
     reference: Path | None = None
     """A folder with clips of the same names that these are reconstructions of."""
     weights: Mapping[str, Path] = field(default_factory=dict)
-    """Checkpoints by name: "syncnet", a file; "whisper" and "clap", folders in transformers' format."""
+    """Checkpoints by name: "syncnet" and "speaker", files; "whisper" and "clap", folders; "audiobox", either."""
 
 
 def evaluate_folder(

@@ -49,7 +49,7 @@ class Job:
 
     def key(self) -> str:
         """A digest of everything that the outcome depends on."""
-        files = [f for f in (self.entry.path, self.entry.reference, self.partner) if f is not None]
+        files = [f for f in (self.entry.path, self.entry.reference, self.partner, *self.entry.voices) if f is not None]
         content = [digest(f) if f.exists() else "" for f in [*files, *self.entry.weights.values()]]
         told = (self.entry.lines, self.entry.others, self.entry.sound, self.entry.speaker, self.entry.truth)
         text = f"{SURVEY_EDITION} {self.condition} {self.probes} {told} {content}"

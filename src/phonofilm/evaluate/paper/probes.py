@@ -66,8 +66,6 @@ REFUSED: dict[str, str] = {
     "paper.wer@seed_tts_en hears with Whisper",
     "paper.wer@seed_tts_zh": "has no adapter: it hears with Paraformer, which no dependency runs; "
     "paper.wer@seed_tts_en hears English with Whisper",
-    "paper.sim@wavlm_large_finetune": f"{_NO} evaluate.paper.frechet.cosines has its arithmetic",
-    "paper.audiobox@0.0.4": f"{_NO} nothing of it is here",
     "paper.av_a@verse_bench": f"{_NO} evaluate.paper.desync.verse_bench_av_a has its arithmetic",
     "paper.desync@24-01-04T16-39-21": f"{_NO} evaluate.paper.desync has its arithmetic",
     "paper.fd@passt": f"{_NO} evaluate.paper.frechet has its arithmetic",
