@@ -136,6 +136,8 @@ def test_a_training_that_another_process_has_is_left_to_it(place, tmp_path, caps
     assert [work.is_done(comparison, job) for job in comparison.jobs] == [False, True]
     assert "1 of 2 jobs are still to be done" in capsys.readouterr().out
     assert do(comparison)
+    more = opened(place, tmp_path / "out", TERMS, {"a": light(), "b": heavy()})
+    assert [work.is_done(more, job) for job in more.jobs] == [True, True, False, False]
 
 
 def test_a_stopped_job_ends_where_it_would_have(place, done, tmp_path):
@@ -203,7 +205,6 @@ def test_all_done_means_a_new_page_alone(place, done, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seeds": 3}, "terms.seeds 1, now 3"),
         ({"amount": 48}, "terms.amount 16, now 48"),
         ({"prompts": {"ball": 3}}, "terms.prompts.ball 2, now 3"),
         ({"guidance": "on"}, 'terms.guidance "both", now "on"'),

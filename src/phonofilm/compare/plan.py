@@ -27,6 +27,8 @@ SETTINGS = "comparison.json"
 BUDGETS = ("samples", "minutes")
 ON, OFF = "on", "off"
 """Guidance as the recipe has it, and none."""
+FREE = ("tolerance", "seeds")
+"""Terms that may change between two runs of a comparison: what bars, no more, and how many seeds are done and shown."""
 GUIDANCES = {ON: (ON,), "both": (ON, OFF)}
 
 
@@ -222,7 +224,7 @@ def open_comparison(
     settings = {
         "arms": {label: describe(experiment) for label, experiment in arms.items()},
         "trained_as": trained_as(arms),
-        "terms": {name: value for name, value in plain(terms).items() if name != "tolerance"},  # it bars, no more
+        "terms": {name: value for name, value in plain(terms).items() if name not in FREE},
         "data": {"digest": digests["data"], "shards": cache.names},
         "codecs": digests["codecs"],
         "study": study.name if study else "",
