@@ -95,8 +95,8 @@ def jova_pocket_stage2() -> Experiment:
 def brief(pocket: Experiment) -> Experiment:
     """A pocket recipe in minutes, for studies of lips and words: many small steps at twice the rate, and no stills.
 
-    On GRID sentences 10,800 samples, half of them stills, left word error rates of 0.85 in batches of 12 at 2e-3 and 0.65
-    in batches of 6 at 3e-3; 5,600 samples of clips alone in batches of 8 at 2e-3 one of 0.53 (docs/log.md).
+    On GRID sentences 10,800 samples, half of them stills, left word error rates of 0.85 in batches of 12 at 2e-3 and
+    0.65 in batches of 6 at 3e-3; 5,600 samples of clips alone in batches of 8 at 2e-3 one of 0.53 (docs/log.md).
     """
     optim, train = replace(pocket.optim, lr=2e-3, warmup=50), replace(pocket.train, steps=900, batch=6)
     return replace(pocket, data=as_it_is, optim=optim, train=train)
