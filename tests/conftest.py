@@ -11,6 +11,11 @@ from jaxtyping import install_import_hook  # noqa: E402
 torch.set_num_threads(1)
 install_import_hook("phonofilm", "typecheck.checked")
 
+# torch remembers, at the first use of a device context, which functions make tensors. transformers replaces
+# torch.linspace while it loads a model: were that the first use, linspace would ignore such contexts ever after.
+with torch.device("meta"):
+    torch.empty(0)
+
 
 @pytest.fixture
 def generator():
