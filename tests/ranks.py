@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import save_file
 from training import CODES, GEOMETRY, Noise, tiny
 
-from phonofilm.experiment import Experiment, Optim, Train, find_recipe, recipe_names
+from phonofilm.experiment import Experiment, MuonOptim, Optim, Train, find_recipe, recipe_names
 from phonofilm.train import parallel
 from phonofilm.train.ema import whole
 from phonofilm.train.loop import Origin, advance, start, train
 
 RECIPES = [name for name in recipe_names() if name.endswith("_study")]
 WAYS = ["shard", "replicate"]
+OPTIMISERS = {"adamw": Optim(lr=1e-2, warmup=2), "muon": MuonOptim(lr=2e-3, warmup=2)}
 PATIENCE = timedelta(minutes=5)
 """A rank that has waited so long for the other one gives up."""
 
@@ -74,10 +75,22 @@ def stepped(name, way, world):
     return whole(learner.average.weights) | {"figures": torch.tensor(figures)}
 
 
-def trained(way, folder):
-    """A whole run with its checkpoints."""
+def run_of(optimiser, way):
+    """A run of one JoVA of one layer."""
     seed = 5  # with 3, one gradient of the video MLP is so small that Adam makes a step out of its rounding
-    return train(tiny(steps=3, seed=seed, parallel=way), Noise(), folder / way, origin=Origin(device="cpu"))
+    return replace(tiny(steps=3, seed=seed, parallel=way), optim=OPTIMISERS[optimiser])
+
+
+def begun(optimiser):
+    """The weights that such a run begins with."""
+    with parallel.world("cpu") as world:
+        backbone = start(run_of(optimiser, "replicate"), world, Origin(device="cpu")).backbone
+    return {name: parameter.detach().clone() for name, parameter in backbone.named_parameters()}
+
+
+def trained(optimiser, way, folder):
+    """A whole run with its checkpoints."""
+    return train(run_of(optimiser, way), Noise(), folder / f"{optimiser}-{way}", origin=Origin(device="cpu"))
 
 
 def take_part(rank, port, folder):
@@ -86,7 +99,8 @@ def take_part(rank, port, folder):
     torch.set_num_threads(1)
     with parallel.world("cpu", patience=PATIENCE) as world:
         for way in WAYS:
-            save_file(trained(way, folder), folder / f"{way}-{rank}.safetensors")
+            for optimiser in OPTIMISERS:
+                save_file(trained(optimiser, way, folder), folder / f"{optimiser}-{way}-{rank}.safetensors")
             for name in RECIPES:
                 save_file(stepped(name, way, world), folder / f"{name}-{way}-{rank}.safetensors")
 

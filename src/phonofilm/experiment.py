@@ -93,6 +93,17 @@ class Optim:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MuonOptim(Optim):
+    """Muon for the matrices inside the blocks, AdamW for all else (Jordan et al. 2024).
+
+    Muon's steps are scaled to AdamW's usual size, so that rate and weight decay mean the same for both (Liu et al.
+    2025, arXiv 2502.16982, section 2.2).
+    """
+
+    momentum: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train:
     """How long and in what portions."""
 

@@ -39,7 +39,7 @@ class Learner:
     """What changes while a model is trained. The parts are changed in place by the loop and by ``restore``."""
 
     backbone: nn.Module
-    optimiser: Optimizer
+    optimisers: tuple[Optimizer, ...]
     average: Average
 
     def state(self) -> dict:
@@ -47,7 +47,7 @@ class Learner:
         return {
             "model": dict(self.backbone.named_parameters()) | dict(self.backbone.named_buffers()),
             "ema": self.average.weights,
-            "optimiser": get_optimizer_state_dict(self.backbone, self.optimiser),
+            "optimiser": get_optimizer_state_dict(self.backbone, self.optimisers),
         }
 
 
@@ -86,7 +86,7 @@ def restore(path: Path, learner: Learner) -> Position:
     """Put a checkpoint's content into the parts of a learner; returns how far it was."""
     state = learner.state()
     dcp.load(state, checkpoint_id=path)
-    set_optimizer_state_dict(learner.backbone, learner.optimiser, state["optimiser"])
+    set_optimizer_state_dict(learner.backbone, learner.optimisers, state["optimiser"])
     return position_of(path)
 
 

@@ -112,7 +112,7 @@ def start(experiment: Experiment, world: World, origin: Origin = Origin()) -> Le
     parallel.spread(backbone, experiment.train, world)
     return Learner(
         backbone=backbone,
-        optimiser=optim.adamw(backbone, experiment.optim),
+        optimisers=optim.optimisers(experiment.optim, backbone),
         average=ema.Average(backbone, experiment.optim.ema),
     )
 
@@ -140,9 +140,7 @@ def advance(
     parallel.share_gradients(learner.backbone, world)
     norm = optim.clip(learner.backbone, experiment.optim.clip)
     _check({"gradient": norm}, plan, learner)
-    optim.set_rate(learner.optimiser, optim.rate(experiment.optim, step, settings.steps))
-    learner.optimiser.step()
-    learner.optimiser.zero_grad()
+    optim.move(learner.optimisers, optim.rate(experiment.optim, step, settings.steps))
     learner.average.update(learner.backbone, step)
     return losses, norm
 

@@ -1,0 +1,64 @@
+"""Optimisers: who moves which weights, how far, and that a stopped run of theirs goes on bit by bit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from training import Noise, tiny
+
+from phonofilm.experiment import MuonOptim, Optim, find_recipe, recipe_names
+from phonofilm.train import optim
+from phonofilm.train.loop import Origin, Watch, train
+
+MUON = MuonOptim(lr=2e-3, warmup=2)
+STUDIES = [name for name in recipe_names() if name.endswith("_study")]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("kind", [Optim(), MUON], ids=["adamw", "muon"])
+def test_every_weight_is_moved_by_one_optimiser(name, kind):
+    network = find_recipe(name).model.build()
+    groups = [group for one in optim.optimisers(kind, network) for group in one.param_groups]
+    moved = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(moved) == sorted(map(id, network.parameters()))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_hidden_matrices_are_most_of_a_network_and_read_tokens(name):
+    network = find_recipe(name).model.build()
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    hidden = [names[id(matrix)] for matrix in optim.hidden_matrices(network)]
+    assert all(name.startswith("blocks.") and "modulation" not in name for name in hidden)
+    assert any("qkv" in name or ".q." in name or "to_q" in name for name in hidden), hidden[:20]
+    assert any("mlp" in name or "ffn" in name for name in hidden), hidden[:20]
+
+
+def test_muon_moves_along_all_directions_alike():
+    """Singular values of a step lie near 1, times 0.2 times the root of the longer side (Liu et al. 2025)."""
+    network = tiny().model.build()
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    generator = torch.Generator().manual_seed(1)
+    for parameter in network.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    still = replace(MUON, weight_decay=0.0)
+    optim.move(optim.optimisers(still, network), 1e-2)
+    assert all(parameter.grad is None for parameter in network.parameters())
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    for matrix in optim.hidden_matrices(network):
+        step = (matrix.detach() - before[names[id(matrix)]]) / (1e-2 * 0.2 * max(matrix.shape) ** 0.5)
+        values = torch.linalg.svdvals(step)
+        assert 0.5 < values.median() < 1.3
+        assert values.max() < 1.4
+
+
+def test_a_stopped_run_of_muon_goes_on_bit_by_bit(tmp_path):
+    whole = train(replace(tiny(steps=5), optim=MUON), Noise(), tmp_path / "whole", origin=Origin(device="cpu"))
+
+    def stop(step, backbone):
+        raise KeyboardInterrupt
+
+    broken = replace(tiny(steps=5, sample_every=3), optim=MUON)
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, Noise(), tmp_path / "broken", watch=Watch(every=(stop,)), origin=Origin(device="cpu"))
+    resumed = train(broken, Noise(), tmp_path / "broken", origin=Origin(device="cpu"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
