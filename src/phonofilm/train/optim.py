@@ -25,7 +25,7 @@ def parameter_groups(network: nn.Module, weight_decay: float, *, without: Iterab
     return [group for group in groups if group["params"]]
 
 
-def hidden_matrices(network: nn.Module) -> list[nn.Parameter]:
+def hidden_matrices(network: nn.Module) -> list[Tensor]:
     """The linear layers' matrices of all blocks, but for those that read the time vector."""
     timed = {p for m in network.modules() if isinstance(m, Modulation) for p in m.parameters()}
     linear = [m.weight for m in network.get_submodule("blocks").modules() if isinstance(m, nn.Linear)]
