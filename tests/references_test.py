@@ -93,14 +93,29 @@ def test_a_cache_without_references_is_what_it_was_before_there_were_any(tmp_pat
 def test_clips_without_the_sound_of_a_voice_are_refused():
     experiment = referring(tiny(), SHORT)
     plan = draw.plan(experiment, {5: 12}, 0, 0)
-    wanted = r"trains t2av\+voice with 0.1 s of a reference voice and 0.03 s of silence"
+    wanted = r"trains t2av\+voice with 0.1 s of a reference voice at level 0.1 and 0.03 s of silence"
     with pytest.raises(UserError, match=rf"{wanted}, the clips hold no sound of a reference voice: make them anew"):
         draw.assemble(experiment, Noise(speaker="vectors alone"), plan, range(2))
-    with pytest.raises(UserError, match=rf"{wanted}, the clips hold 2 s of a reference voice and 0.3 s of silence: "):
+    with pytest.raises(
+        UserError, match=rf"{wanted}, the clips hold 2 s of a reference voice at level 0.1 and 0.3 s of silence: "
+    ):
         draw.assemble(experiment, Noise(reference=Reference()), plan, range(2))
     with pytest.raises(ValueError, match="reference tokens of several lengths"):
         referring(experiment, Reference())
     assert referring(experiment, Reference(), share=0.0).reference == SHORT
+
+
+def test_references_from_before_they_were_levelled_are_refused(tmp_path):
+    meta(reference=SHORT).write(tmp_path)
+    write_shard(Noise(8, reference=SHORT), tmp_path, 5, 0)
+    path = tmp_path / "meta.json"
+    content = json.loads(path.read_text())
+    for name in ("loud", "peak"):
+        del content["reference"][name]
+    path.write_text(json.dumps(content))
+    experiment, opened = referring(tiny(), SHORT), Cache.open(tmp_path)
+    with pytest.raises(UserError, match="the clips hold 0.1 s of a reference voice at level 1 and"):
+        draw.assemble(experiment, opened, draw.plan(experiment, opened.buckets, 0, 0), range(2))
 
 
 def test_a_short_sentence_is_followed_by_another():

@@ -76,7 +76,8 @@ class Meta:
             regions=tuple(content["regions"]),
             source=content["source"],
             speaker=content.get("speaker", ""),
-            reference=Reference(**content["reference"]) if "reference" in content else None,
+            # Caches that do not say how loud references are were made before they were levelled.
+            reference=Reference(**({"loud": 1.0} | content["reference"])) if "reference" in content else None,
         )
 
     def write(self, folder: Path) -> None:
