@@ -187,7 +187,8 @@ def _check_reference(experiment: Experiment, dataset: Dataset) -> None:
 def _length(reference: Reference | None) -> str:
     if reference is None:
         return "no sound of a reference voice"
-    return f"{reference.seconds:g} s of a reference voice at level {reference.loud:g} and {reference.silence:g} s of silence"
+    voice = f"{reference.seconds:g} s of a reference voice at level {reference.loud:g}"
+    return f"{voice} and {reference.silence:g} s of silence"
 
 
 def _check_voices(experiment: Experiment, dataset: Dataset) -> None:
