@@ -6,7 +6,7 @@ import pytest
 import torch
 from training import Noise, tiny
 
-from phonofilm.experiment import MuonOptim, Optim, find_recipe, recipe_names
+from phonofilm.experiment import MuonOptim, Optim, PartsOptim, find_recipe, recipe_names
 from phonofilm.train import optim
 from phonofilm.train.loop import Origin, Watch, train
 
@@ -15,7 +15,9 @@ STUDIES = [name for name in recipe_names() if name.endswith("_study")]
 
 
 @pytest.mark.parametrize("name", STUDIES)
-@pytest.mark.parametrize("kind", [Optim(), MUON], ids=["adamw", "muon"])
+@pytest.mark.parametrize(
+    "kind", [Optim(), MUON, PartsOptim(parts=("video",), elsewhere=0.1)], ids=["adamw", "muon", "parts"]
+)
 def test_every_weight_is_moved_by_one_optimiser(name, kind):
     network = find_recipe(name).model.build()
     groups = [group for one in optim.optimisers(kind, network) for group in one.param_groups]
@@ -62,3 +64,25 @@ def test_a_stopped_run_of_muon_goes_on_bit_by_bit(tmp_path):
         train(broken, Noise(), tmp_path / "broken", watch=Watch(every=(stop,)), origin=Origin(device="cpu"))
     resumed = train(broken, Noise(), tmp_path / "broken", origin=Origin(device="cpu"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_named_parts_move_at_the_full_rate_and_all_else_at_a_share():
+    network = tiny().model.build()
+    kind = PartsOptim(weight_decay=0.0, parts=("mlp", "leave_x"), elsewhere=0.1)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optim.move(optim.optimisers(kind, network), 1e-2)  # AdamW's first step is the rate itself
+    for name, parameter in network.named_parameters():
+        step = 1e-2 if {"mlp", "leave_x"} & set(name.split(".")) else 1e-3
+        torch.testing.assert_close(parameter.detach(), before[name] - step, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="no weights in context_of_video"):
+        optim.optimisers(replace(kind, parts=("mlp", "context_of_video")), network)
+
+
+def test_ccls_published_rates_are_those_of_its_new_layers():
+    experiment = find_recipe("ccl_paper")
+    network = find_recipe("ccl_study").model.build()
+    (adamw,) = optim.optimisers(experiment.optim, network)
+    new = {id(p) for group in adamw.param_groups if optim.SHARE not in group for p in group["params"]}
+    assert new == {id(p) for name, p in network.named_parameters() if "_context." in name}

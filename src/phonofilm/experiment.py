@@ -104,6 +104,16 @@ class MuonOptim(Optim):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PartsOptim(Optim):
+    """AdamW at the full rate for some parts of a network, and at a share of it for all others: for trained towers."""
+
+    parts: tuple[str, ...]
+    """Names of modules, as they stand in the paths of their weights."""
+    elsewhere: float
+    """Share of the rate for all other weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train:
     """How long and in what portions."""
 

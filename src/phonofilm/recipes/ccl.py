@@ -12,7 +12,7 @@ from phonofilm.architectures.ccl import CCL
 from phonofilm.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
 from phonofilm.context import PooledText, TowerText
 from phonofilm.encoders import text
-from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
+from phonofilm.experiment import Dropout, Experiment, LinkDropout, PartsOptim, Train
 from phonofilm.flow import LogitNormal
 from phonofilm.guidance import Away, Both, Edit, Swap, unlinked
 from phonofilm.layers import Reader, Rope, TimedReader
@@ -143,8 +143,8 @@ def ccl_paper() -> Experiment:
     """The published size: Wan2.1-14B for the picture, for the sound as many layers of Wan2.1-1.3B's width.
 
     Base model, 352 x 640, 12,000 steps of 320, learning rate and task mix are [secondary summary]; the sound's codec,
-    width and depth, text, density, guidance and sampling are [inferred]. The paper trains all but the new layers at a
-    tenth of this rate, which the optimiser here has no setting for. No weights are public.
+    width and depth, text, density, guidance and sampling are [inferred]. All but the new layers are trained at a tenth
+    of the rate. No weights are public.
     """
     sizes = (44, 42, 42)
     drop = Swap((("text", "text.negative"),))
@@ -177,6 +177,6 @@ def ccl_paper() -> Experiment:
         guidance=nested_guidance(drop, (5.0, 4.0), (2.5, 2.5)),
         sampling=Sampling(steps=50, shift=5.0),
         geometry=Geometry(num_frames=81, height=352, width=640, fps=16.0),
-        optim=Optim(lr=1e-4, warmup=500, ema=0.9999),
+        optim=PartsOptim(lr=1e-4, warmup=500, ema=0.9999, parts=("video_context", "audio_context"), elsewhere=0.1),
         train=Train(steps=12_000, batch=320, checkpointing=True, compile=True, save_every=500),
     )

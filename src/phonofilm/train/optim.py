@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from phonofilm.experiment import MuonOptim, Optim
+from phonofilm.experiment import MuonOptim, Optim, PartsOptim
 from phonofilm.layers import Modulation
+
+SHARE = "share"
+"""Of the learning rate, in groups that have one of their own."""
 
 
 def parameter_groups(network: nn.Module, weight_decay: float, *, without: Iterable[Tensor] = ()) -> list[dict]:
@@ -46,6 +49,17 @@ def _muon(optim: MuonOptim, network: nn.Module) -> tuple[Optimizer, ...]:
     return torch.optim.Muon(hidden, lr=optim.lr, **scaled), _adamw(rest, optim)
 
 
+@optimisers.register
+def _parts(optim: PartsOptim, network: nn.Module) -> tuple[Optimizer, ...]:
+    paths = {name: set(name.split(".")) for name, _ in network.named_parameters()}
+    if missing := [part for part in optim.parts if not any(part in path for path in paths.values())]:
+        raise ValueError(f"the network has no weights in {', '.join(missing)}: their rate would have no effect")
+    inside = [p for name, p in network.named_parameters() if paths[name] & set(optim.parts)]
+    own = parameter_groups(network, optim.weight_decay, without=set(network.parameters()) - set(inside))
+    others = parameter_groups(network, optim.weight_decay, without=inside)
+    return (_adamw([*own, *({**group, SHARE: optim.elsewhere} for group in others)], optim),)
+
+
 def _adamw(groups: list[dict], optim: Optim) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=optim.lr, betas=optim.betas, fused=True)
 
@@ -62,7 +76,7 @@ def move(optimisers: Sequence[Optimizer], rate: float) -> None:
     """Take one step at a learning rate and forget the gradients."""
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(SHARE, 1.0)
         optimiser.step()
         optimiser.zero_grad()
 
