@@ -29,10 +29,9 @@ def test_every_weight_is_moved_by_one_optimiser(name, kind):
 def test_hidden_matrices_are_most_of_a_network_and_read_tokens(name):
     network = find_recipe(name).model.build()
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    hidden = [names[id(matrix)] for matrix in optim.hidden_matrices(network)]
-    assert all(name.startswith("blocks.") and "modulation" not in name for name in hidden)
-    assert any("qkv" in name or ".q." in name or "to_q" in name for name in hidden), hidden[:20]
-    assert any("mlp" in name or "ffn" in name for name in hidden), hidden[:20]
+    hidden = optim.hidden_matrices(network)
+    assert all(names[id(m)].startswith("blocks.") and "modulation" not in names[id(m)] for m in hidden)
+    assert sum(m.numel() for m in hidden) > 0.6 * sum(p.numel() for p in network.parameters())
 
 
 def test_muon_moves_along_all_directions_alike():

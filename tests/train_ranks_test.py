@@ -63,7 +63,7 @@ def test_two_ranks_train_like_one(pair, tmp_path):
 def test_two_ranks_of_muon_move_like_one(pair, tmp_path):
     """torch's Muon rounds to bfloat16, and what is rounded away in weak directions grows: 0.15 of a movement was seen.
 
-    Shards made orthogonal each on its own would differ by 0.4 or more.
+    Two shards made orthogonal each on its own would be longer by the root of 2, so differ by 0.4 or more.
     """
     alone = ranks.trained("muon", "shard", tmp_path)
     begin = ranks.begun("muon")

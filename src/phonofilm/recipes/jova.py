@@ -104,7 +104,7 @@ def jova_pocket_stage3() -> Experiment:
         name="jova_pocket_stage3",
         data=as_it_is,
         optim=MuonOptim(lr=7e-4, warmup=50, ema=stage2.optim.ema),
-        train=replace(stage2.train, batch=12, steps=2200),
+        train=replace(stage2.train, batch=12, steps=2800),
     )
 
 
