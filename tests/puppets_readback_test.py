@@ -95,36 +95,8 @@ def test_opening_and_looks_survive_an_mp4(clips, tmp_path):
 def test_opening_knows_nothing_where_there_is_no_mouth():
     wall = torch.full((3, 3, 64, 64), 200, dtype=torch.uint8)
     assert readback.read_opening(wall).tolist() == [0, 0, 0]
-    assert torch.isnan(readback.read_ball(wall)).all()
-    assert readback.read_contacts(wall, 24.0) == ()
-
-
-def fall(contacts, num_frames=49, fps=24.0):
-    """Heights of a ball that touches the floor at these seconds."""
-    seconds = (torch.arange(num_frames) + 0.5) / fps
-    marks = [-0.5, *contacts, contacts[-1] + 0.6]
-    index = torch.bucketize(seconds, torch.tensor(marks), right=True) - 1
-    before, after = torch.tensor(marks)[index], torch.tensor(marks)[index + 1]
-    return torch.stack([0.3 + 0.1 * seconds, 1.6 * (seconds - before) * (after - seconds)], dim=-1)
-
-
-@pytest.mark.parametrize("spoil", [lambda video: video, blurred], ids=["drawn", "blurred"])
-def test_ball_and_its_contacts_are_read_back(spoil):
-    contacts = (0.31, 0.88, 1.37, 1.79)
-    path = fall(contacts)
-    video = spoil(stage.draw([play(stage_name="ball", num_frames=49, ball=path)]).video[0])
-    assert (readback.read_ball(video)[:, 0] - path[:, 0]).abs().max() < 0.01
-    assert readback.read_contacts(video, 24.0) == pytest.approx(contacts, abs=0.02)
-
-
-def test_contact_at_the_very_end_counts():
-    path = fall((0.5, 1.2, 2.03))
-    video = stage.draw([play(stage_name="ball", num_frames=49, ball=path)]).video[0]
-    assert readback.read_contacts(video, 24.0) == pytest.approx((0.5, 1.2, 2.03), abs=0.03)
 
 
 def test_what_is_no_clip_is_refused():
     with pytest.raises(ValueError, match="shape"):
         readback.read_opening(torch.zeros(0, 3, 8, 8, dtype=torch.uint8))
-    with pytest.raises(ValueError, match="fps must be positive"):
-        readback.read_contacts(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), 0.0)

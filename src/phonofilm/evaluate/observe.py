@@ -18,7 +18,7 @@ from phonofilm.evaluate import events, lips, pitch, speech
 from phonofilm.evaluate.metrics import TOLERANCE, Observation
 from phonofilm.evaluate.nearest import nearest
 from phonofilm.evaluate.prompts import Case
-from phonofilm.puppets import grammars, readback
+from phonofilm.puppets import bounces, grammars, readback
 from phonofilm.puppets.mouth import opening_curve
 from phonofilm.puppets.performance import Performance, perform
 from phonofilm.puppets.script import Script
@@ -72,7 +72,7 @@ def true_clip(case: Case, *, size: int = 128) -> Clip:
 def see(case: Case, video: UInt8[Tensor, "T 3 H W"], fps: float) -> Picture:
     """Read from the pixels what the case asks for."""
     if case.group == "ball":
-        return Picture(contacts=readback.read_contacts(video, fps))
+        return Picture(contacts=bounces.read_contacts(video, fps))
     look = readback.read_look(video[:: max(1, len(video) // LOOKED_AT)])
     return Picture(opening=readback.read_opening(video).numpy(), look=look)
 

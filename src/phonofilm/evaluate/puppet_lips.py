@@ -143,11 +143,11 @@ def _voice(entry: Entry, clip: Examined) -> Found:
 
 
 def _ball(entry: Entry, clip: Examined) -> Found:
-    from phonofilm.puppets import readback
+    from phonofilm.puppets import bounces
     from phonofilm.puppets.voice import SAMPLE_RATE
 
     assert entry.truth is not None
-    seen = readback.read_contacts(clip.video, clip.fps)
+    seen = bounces.read_contacts(clip.video, clip.fps)
     if clip.audio.shape[-1] == 0:
         raise Unmeasured("no sound")
     # A muted ball has no onsets: it scores 0, which is a measurement.

@@ -24,7 +24,7 @@ from phonofilm.evaluate.prompts import Case
 from phonofilm.media import read_clip, replacing
 from phonofilm.types import Clip
 
-EDITION = 4
+EDITION = 5
 """Counts up when an evaluator changes, so that no reading of another edition is used again."""
 TRUTH = ("truth", "late", "silent", "frozen")
 """Sources that come from one true clip: as it is, sound 200 ms late, muted, first pixel frame throughout."""

@@ -24,7 +24,7 @@ from phonofilm.evaluate.probe import LIMITS, Examined, Found, Parts, Probe, Unme
 from phonofilm.media import read_clip, replacing
 from phonofilm.types import Clip
 
-SURVEY_EDITION = 2
+SURVEY_EDITION = 3
 """Counts up when a measure changes, so that no outcome of another edition is used again."""
 SILENCE = 1e-3
 DAMAGED = {

@@ -1,4 +1,4 @@
-"""Truth read from pixels alone: how open a mouth is, what a puppet looks like, where a ball is and when it bounces.
+"""Truth read from pixels alone: how open a mouth is, and what a puppet looks like; balls are ``bounces.py``'s.
 
 These are the eyes of evaluation: they see drawn and generated clips alike, through lossy codecs, and know nothing of
 scripts. Pictures of people are close-ups of one puppet, as stage.py draws them.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
@@ -16,8 +15,7 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 
 from phonofilm.puppets.face import GAPE
 from phonofilm.puppets.head import EYE, LENS, MIDDLE, MOUTH_Y
-from phonofilm.puppets.paint import BACKGROUND, BALL, FLOOR, HAIR, LIPS, MOUTH, SKIN, Colour
-from phonofilm.puppets.props import GROUND, RADIUS
+from phonofilm.puppets.paint import BACKGROUND, HAIR, LIPS, MOUTH, SKIN, Colour
 
 SEARCH = (36.0, 66.0, 92.0, 114.0)
 """Mouths are looked for between these (left, top, right, bottom), in 1/128 of the picture's height."""
@@ -25,10 +23,6 @@ FEWEST = 12.0
 """Square units of lips below which there is no mouth."""
 LOOKED_AT = 16
 """Pixel frames that looks are read from, spread over the clip: looks do not change."""
-APART = 0.15
-"""Seconds between contacts; the corpus has none closer than 0.2."""
-DROP = 0.03
-"""Heights of the picture that a smoothed path falls before a contact and rises after it."""
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -198,107 +192,3 @@ def _read_beard(chin: Float[Tensor, "N 3"], hair: Colour, skin: Colour) -> bool:
     """Whether the chin has the colour of the hair rather than of the skin."""
     distances = torch.cdist(chin, chin.new_tensor([hair, skin]))
     return bool((distances[:, 0] < distances[:, 1]).float().mean() > 0.5)
-
-
-def _ball_mask(pixels: Float[Tensor, "T 3 H W"], y: Float[Tensor, " H"]) -> Bool[Tensor, "T H W"]:
-    """Which pixels belong to the ball: far from wall, floor and shadow."""
-    wall = pixels[:, :, y < 10].movedim(1, -1).flatten(0, -2)
-    floor = pixels[:, :, y > 122].movedim(1, -1).flatten(0, -2)
-    back, ground = BACKGROUND[nearest(wall * 1.06, BACKGROUND)], FLOOR[nearest(floor / 1.13, FLOOR)]
-    tones = [(back, 1.0), (back, 0.9), (ground, 1.0), (ground, 1.14), (ground, 0.8), (ground, 0.62)]
-    around = [(k * red, k * green, k * blue) for (red, green, blue), k in tones]
-    apart = _distances(pixels, around).amin(1)
-    to_ball = _distances(pixels, list(BALL.values()))
-    votes = ((to_ball < apart[:, None]) & (to_ball < 60**2)).sum((0, 2, 3))
-    return to_ball[:, int(votes.argmax())] < apart
-
-
-def _distances(pixels: Float[Tensor, "T 3 H W"], palette: list[tuple[float, float, float]]) -> Float[Tensor, "T N H W"]:
-    """Squared distance of each pixel to each colour."""
-    wanted = pixels.new_tensor(palette)
-    length = pixels.square().sum(1, keepdim=True) + wanted.square().sum(1)[:, None, None]
-    return length - 2 * torch.einsum("tchw,nc->tnhw", pixels, wanted)
-
-
-def read_ball(video: UInt8[Tensor, "T 3 H W"]) -> Float[Tensor, "T 2"]:
-    """The middle of the ball in each pixel frame, in widths of the picture from the left and heights from the top.
-
-    NaN where no ball is seen. Raises ValueError for what is not a picture sequence.
-    """
-    pixels, x, y = units(video)
-    mask = _ball_mask(pixels, y).float()
-    mass = mask.sum((1, 2))
-    cx, cy = (mask * x).sum((1, 2)) / mass, (mask * y[:, None]).sum((1, 2)) / mass
-    place = torch.stack([cx / (x[-1] + x[0]), cy / 128], dim=-1)
-    unit = float(x[1] - x[0])
-    return torch.where((mass * unit**2 > 60)[:, None], place, torch.nan)
-
-
-def read_contacts(video: UInt8[Tensor, "T 3 H W"], fps: float) -> tuple[float, ...]:
-    """Seconds at which the ball touches the floor, in the order of time; between pixel frames by extrapolation.
-
-    Codecs that pack pixel frames in fours show a fast ball at several places at once. Where no sharp contact is seen,
-    the lowest point of the smoothed path counts, to about 20 ms.
-    """
-    if fps <= 0:
-        raise ValueError(f"fps must be positive, not {fps}")
-    path = read_ball(video)[:, 1]
-    found = []
-    for k in range(1, len(path) - 1):
-        y = path[max(0, k - 3) : k + 4]
-        lowest = path[k] >= path[k - 1] and path[k] > path[k + 1]
-        if lowest and path[k] >= y[~y.isnan()].max() and min(path[k] - y[0], path[k] - y[-1]) > 0.02:
-            found.append((_meeting(path, k) + 0.5) / fps)
-    last = _landing(path)
-    if last is not None and not (found and (last + 0.5) / fps - found[-1] < 0.1):
-        found.append((last + 0.5) / fps)
-    smeared = [(k + 0.5) / fps for k in _lowest(path)]
-    found += [seconds for seconds in smeared if all(abs(seconds - sharp) > APART for sharp in found)]
-    return tuple(sorted(found))
-
-
-def _lowest(path: Float[Tensor, " T"]) -> list[float]:
-    """Where, in pixel frames, a smoothed path is lowest on the screen and has been and will be higher."""
-    known = (~path.isnan()).nonzero()[:, 0].tolist()
-    if len(known) < 8:
-        return []
-    y = np.interp(np.arange(len(path)), known, path[known].double().cpu().numpy())
-    ends = ([2 * y[0] - y[2], 2 * y[0] - y[1]], [2 * y[-1] - y[-2], 2 * y[-1] - y[-3]])
-    y = np.convolve(np.concatenate([ends[0], y, ends[1]]), np.array([1, 2, 3, 2, 1]) / 9, "valid")
-    found = []
-    for k in range(1, len(y) - 1):
-        if y[k] > y[k - 1] and y[k] >= y[k + 1]:
-            higher = np.flatnonzero(y > y[k])
-            before, after = higher[higher < k], higher[higher > k]
-            left = y[before[-1] if len(before) else 0 : k + 1].min()
-            right = y[k : after[0] + 1 if len(after) else None].min()
-            bend = y[k - 1] - 2 * y[k] + y[k + 1]
-            if y[k] - max(left, right) > DROP:
-                found.append(k + 0.5 * (y[k - 1] - y[k + 1]) / bend)
-    return found
-
-
-def _landing(path: Float[Tensor, " T"]) -> float | None:
-    """When, in pixel frames, a fall that nearly ends the clip reaches the floor; None if it does not."""
-    if len(path) < 5 or path[-5:].isnan().any() or path[-1] - path[-4] < 0.02:
-        return None
-    rest = GROUND - RADIUS - float(path[-1])
-    ahead = rest / max(float(path[-2] - path[-4]) / 2, 1e-3)
-    return len(path) - 1 + max(ahead, -0.5) if ahead < 0.6 else None
-
-
-def _meeting(path: Float[Tensor, " T"], k: int) -> float:
-    """Where the ways down and up meet, in pixel frames, near the lowest pixel frame ``k``.
-
-    Both are parabolas of one gravity; frame ``k`` itself may show a flattened ball and is left out.
-    """
-    if k < 2 or k + 2 >= len(path):
-        return float(k)
-    bends = path[2:] - 2 * path[1:-1] + path[:-2]
-    pull = max(float(bends.nanmedian()), 0.0)
-    a, b, c, d = (float(path[i]) for i in (k - 2, k - 1, k + 1, k + 2))
-    down, up = b - a + pull / 2, c - d + pull / 2
-    if not down + up > 1e-4:
-        return float(k)
-    after = (c - b + 2 * up + 2 * pull) / (down + up + 2 * pull)
-    return min(max(k - 1 + after, k - 1.0), k + 1.0)
