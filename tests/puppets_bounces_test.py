@@ -57,6 +57,7 @@ def test_rate_and_size_make_no_difference():
 def test_contact_at_the_very_end_counts():
     """The clip ends at 2.04 s, and its last pixel frame shows the ball as it is at 2.02 s."""
     assert bounces.read_contacts(drawn(fall((0.5, 1.2, 2.02))), 24.0) == pytest.approx((0.5, 1.2, 2.02), abs=0.02)
+    assert bounces.read_contacts(drawn(fall((0.5, 1.2, 2.03))), 24.0) == pytest.approx((0.5, 1.2, 2.03), abs=0.03)
 
 
 def test_contacts_of_the_corpus_are_found_on_every_wall_however_smeared():

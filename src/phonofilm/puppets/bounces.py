@@ -107,10 +107,11 @@ def read_contacts(video: UInt8[Tensor, "T 3 H W"], fps: float) -> tuple[float, .
     heights = (GROUND - RADIUS - path.middle[known, 1]).double().cpu().numpy()
     moments = _fit(seconds, heights, path.weight[known].double().cpu().numpy(), fps)
     flights = np.concatenate([[-np.inf], moments, [np.inf]])
+    end = (len(video) + 0.5 / FINE) / fps  # the fit cannot tell less than half a step behind the clip from its end
     return tuple(
         float(moment)
         for before, moment, after in zip(flights, flights[1:], flights[2:])
-        if 0 <= moment < len(video) / fps and _turns(seconds, heights, (before, moment, after))
+        if 0 <= moment < end and _turns(seconds, heights, (before, moment, after))
     )
 
 
