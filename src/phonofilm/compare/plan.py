@@ -11,14 +11,16 @@ from pathlib import Path
 
 import torch
 
-from phonofilm.compare.settings import claim, plain
+from phonofilm.compare.settings import claim
 from phonofilm.data.cache import Cache, codec_hash
 from phonofilm.data.samples import Codes, Sample
 from phonofilm.errors import UserError
 from phonofilm.evaluate.metrics import METRICS
 from phonofilm.evaluate.prompts import BROUGHT, STAGE_OF
 from phonofilm.experiment import Experiment, find_function, find_recipe, listed_names
+from phonofilm.recipes.record import name_of, record, without
 from phonofilm.sampling import Sampling
+from phonofilm.stored_json import entry, read_json
 from phonofilm.study import PROMPTS, Study
 from phonofilm.tasks import Reference
 from phonofilm.tokens import Geometry
@@ -150,8 +152,8 @@ class Comparison:
             return self.folder / folder_name(arm)
         experiment, terms = self.arms[arm], self.terms
         settings = [describe(as_trained(experiment)), self.digests, terms.budget, terms.amount, terms.batch]
-        found = hashlib.sha256(json.dumps(plain(settings), sort_keys=True).encode())
-        return self.trainings / f"{type(experiment.model).__name__}-{found.hexdigest()[:12]}"
+        found = hashlib.sha256(json.dumps(record(settings), sort_keys=True).encode())
+        return self.trainings / f"{name_of(type(experiment.model))}-{found.hexdigest()[:12]}"
 
     def part(self, index: int, count: int) -> list[Job]:
         """The jobs of every ``count``-th training from ``index`` on: no two parts ever train the same weights."""
@@ -215,7 +217,8 @@ def open_comparison(
     sizes = {label: count_parameters(experiment) for label, experiment in arms.items()}
     check_sizes(sizes, terms.tolerance)
     path = folder / SETTINGS
-    cache = Cache.open(data, json.loads(path.read_text())["data"]["shards"] if path.exists() else None)
+    shards = entry(read_json(path), "data.shards", tuple[str, ...], path) if path.exists() else None
+    cache = Cache.open(data, shards)
     digests = {"data": digest(cache), "codecs": codec_hash(codecs)}
     if digests["codecs"] != cache.meta.codec:
         raise UserError(
@@ -224,7 +227,7 @@ def open_comparison(
     settings = {
         "arms": {label: describe(experiment) for label, experiment in arms.items()},
         "trained_as": trained_as(arms),
-        "terms": {name: value for name, value in plain(terms).items() if name not in FREE},
+        "terms": without(record(terms), FREE),
         "data": {"digest": digests["data"], "shards": cache.names},
         "codecs": digests["codecs"],
         "study": study.name if study else "",
@@ -298,9 +301,7 @@ def check_sizes(sizes: Mapping[str, int], tolerance: float) -> None:
 
 def describe(experiment: Experiment) -> dict:
     """A recipe as plain values, without what a comparison decides itself."""
-    described = plain(experiment)
-    del described["train"]
-    return described
+    return without(record(experiment), ["train"])
 
 
 def digest(cache: Cache) -> str:

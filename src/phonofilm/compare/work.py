@@ -27,6 +27,7 @@ from phonofilm.evaluate.prompts import Case
 from phonofilm.experiment import Experiment
 from phonofilm.generate import Film
 from phonofilm.stored import shards
+from phonofilm.stored_json import entry, read_json
 from phonofilm.train import checkpoint
 from phonofilm.train.loop import RUN, Origin, advance, start, train
 from phonofilm.train.parallel import World
@@ -88,7 +89,7 @@ def learn(comparison: Comparison, job: Job, machine: Machine, world: World) -> N
 def as_begun(training: Path, experiment: Experiment) -> Experiment:
     """A recipe under the name that its training has, which another comparison may have begun."""
     path = training / RUN
-    return replace(experiment, name=json.loads(path.read_text())["recipe"]) if path.exists() else experiment
+    return replace(experiment, name=entry(read_json(path), "recipe", str, path)) if path.exists() else experiment
 
 
 def on_machine(experiment: Experiment, job: Job, machine: Machine) -> Experiment:
