@@ -13,7 +13,7 @@ import torch
 from phonofilm.errors import UserError
 from phonofilm.experiment import find_function, find_recipe, listed_names, recipe_names
 from phonofilm.flow import Uniform
-from phonofilm.recipes.record import difference, name_of, record, without
+from phonofilm.recipes.record import LEAVES, difference, name_of, record, without
 from phonofilm.tasks import Uniform as UniformSpan
 from phonofilm.train.loop import FREE
 from phonofilm.types import RECORDED_AS, Links, recorded_as
@@ -138,7 +138,7 @@ def test_no_two_classes_or_functions_share_a_name():
                 named.setdefault(name_of(kind), set()).add(kind)
     assert len(named) > 100
     assert {name: kinds for name, kinds in named.items() if len(kinds) > 1} == {}
-    assert not {"class", "function", "partial", "method", "set", "float", "dtype"} & named.keys()
+    assert not {*LEAVES, "partial", "method", "set"} & named.keys()
 
 
 def test_what_is_left_out_or_free_exists():

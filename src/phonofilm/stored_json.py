@@ -67,7 +67,9 @@ def typed(value: Any, form: Any, name: str, path: Path) -> Any:
 
 
 def _fits(value: Any, form: type) -> bool:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return form is bool
+    if isinstance(value, int | float):
         whole = isinstance(value, int)
         return (form is float or (form is int and whole)) and math.isfinite(value) and abs(value) <= LARGEST
     return isinstance(value, form)

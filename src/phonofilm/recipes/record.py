@@ -30,6 +30,8 @@ from phonofilm.types import RECORDED_AS
 
 SHOWN = 60
 """Characters of a value in a message."""
+LEAVES = ("class", "function", "float", "dtype")
+"""What ``is`` can say of values without fields."""
 NOTHING = object()
 """In place of a value that one of two records does not have."""
 Plain = Any
@@ -146,7 +148,7 @@ def difference(stored: Plain, own: Plain, name: str = "") -> Difference | None:
 
 def _opens(value: Plain) -> bool:
     """Whether a record has parts that are worth a name of their own."""
-    return isinstance(value, dict) and not ("is" in value and {*value} <= {"is", "name", "value"})
+    return isinstance(value, dict) and value.get("is") not in LEAVES
 
 
 def _at(items: Sequence[Plain], place: int) -> Plain:
