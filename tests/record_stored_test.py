@@ -1,5 +1,6 @@
 """Stored records: of model folders in both formats, of runs that go on, and damaged ones."""
 
+import contextlib
 import json
 import random
 from dataclasses import asdict, replace
@@ -210,6 +211,47 @@ def test_damaged_records_are_refused_or_do_no_harm(model):
 def check(folder, experiment):
     """What loading does before it builds anything."""
     check_recipe(folder, read_experiment(folder), experiment)
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value", "said"),
+    [
+        ("vae", "depth", 10**9, "vae/config.json: depth has the number 1e.09, accepted is at most 1000000"),
+        ("vae", "depth", 5000, "vae/config.json: depth is 5000; accepted is from 1 to 3072"),
+        ("vae", "depth", 3000, "vae/config.json describes a larger network than diffusion_pytorch_model.safetensors"),
+        ("vae", "width", "8", 'vae/config.json: width is "8", wanted is a whole number'),
+        ("vae", "width", 3000, "describes a larger network"),
+        ("vae", "fine", 5, "misshapen weights"),
+        ("vae", "fine_depth", ..., "vae/config.json has no 'fine_depth'; wanted is a whole number"),
+        ("vae", "swing", 1, "vae/config.json has the unknown entry 'swing'; accepted are channels, width"),
+        ("vae", "_class_name", "Block", "vae/config.json names the class 'Block'; accepted here"),
+        ("audio_vae", "hidden_channels", None, "audio_vae/config.json: hidden_channels is null, wanted is a whole"),
+        ("audio_vae", "hidden_channels", 100_000, "describes a larger network"),
+        ("audio_vae", "channel_multipliers", 2, "channel_multipliers is 2, wanted is a list"),
+        ("audio_vae", "channel_multipliers", ["x"], "audio_vae/config.json cannot be used"),
+        ("audio_vae", "layers_per_block", 900_000, "describes a larger network"),
+        ("audio_vae", "hop_length", 0, "samples per mel column, the VAE takes 0"),
+        ("vocoder", "upsample_rates", [], "cannot be used"),
+        ("vocoder", "resblock_dilation_sizes", [[[1]]], "cannot be used"),
+    ],
+)
+def test_configurations_of_codecs_are_refused_by_name(model, file, name, value, said):
+    changed(model, put(name, value), f"{file}/config.json")
+    with pytest.raises(UserError, match=said) as refused:
+        load(str(model), recipe=RECIPE)
+    assert str(refused.value).startswith(str(model))
+
+
+def test_damaged_configurations_are_refused_or_do_no_harm(model):
+    chance = random.Random(1)
+    for part in ("vae", "audio_vae", "vocoder"):
+        path = model / part / "config.json"
+        kept = path.read_text()
+        for way in chance.sample(list(ways_in(json.loads(kept))), 5):
+            changed(model, put(way, chance.choice(ODD)), path)
+            with contextlib.suppress(UserError):
+                load(str(model), recipe=RECIPE)
+            path.write_text(kept)
 
 
 def another(**settings):
