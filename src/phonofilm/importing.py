@@ -26,6 +26,7 @@ from phonofilm.codecs.licences import check_licences
 from phonofilm.encoders.features import NETWORK
 from phonofilm.errors import UserError
 from phonofilm.experiment import Experiment, find_recipe, listed_names, recipe_names
+from phonofilm.recipes.record import record
 from phonofilm.recipes.wan import DIFFUSERS, Rules
 from phonofilm.stored import INDEX, Stored, entries, shards
 from phonofilm.weights import WEIGHTS, Training, copy_beside, describe_checkpoint, load_codecs
@@ -100,6 +101,7 @@ def import_weights(
     plan = planned(source, recipe, init=init)
     if codecs:
         codecs.check(plan.experiment)
+    record(plan.experiment)  # refuses what no folder can describe, before gigabytes are written
     with appearing(folder) as unfinished:
         (unfinished / WEIGHTS).parent.mkdir()
         if codecs:

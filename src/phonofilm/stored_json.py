@@ -11,11 +11,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any, NoReturn, TypeVar, get_args, get_origin
+from typing import Any, NoReturn, get_args, get_origin
 
 from phonofilm.errors import UserError
 
-T = TypeVar("T")
 WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", dict: "an object"}
 LARGEST = 1e12
 """No number that a model's files hold is larger."""
@@ -41,7 +40,7 @@ def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number")
 
 
-def entry(content: Mapping[str, Any], name: str, form: type[T], path: Path) -> T:
+def entry(content: Mapping[str, Any], name: str, form: Any, path: Path) -> Any:
     """What an object holds under a dotted name, in a form; ``UserError`` where it is missing or of another form."""
     value: Any = content
     for part in name.split("."):

@@ -151,8 +151,8 @@ class Comparison:
         if self.trainings is None:
             return self.folder / folder_name(arm)
         experiment, terms = self.arms[arm], self.terms
-        settings = [describe(as_trained(experiment)), self.digests, terms.budget, terms.amount, terms.batch]
-        found = hashlib.sha256(json.dumps(record(settings), sort_keys=True).encode())
+        settings = [describe(as_trained(experiment)), dict(self.digests), terms.budget, terms.amount, terms.batch]
+        found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         return self.trainings / f"{name_of(type(experiment.model))}-{found.hexdigest()[:12]}"
 
     def part(self, index: int, count: int) -> list[Job]:
