@@ -9,16 +9,16 @@ import pytest
 from models import every_task, write_model
 from training import tiny
 
+from phonofilm.checkpoints.folder import RECORD, UNREAD, check_recipe, load_checkpoint, numbers, read_experiment
 from phonofilm.data.stills import Stills
+from phonofilm.diffusion.flow import LogitNormal, Uniform
+from phonofilm.diffusion.guidance import Swap
+from phonofilm.diffusion.sampling import Sampling
 from phonofilm.errors import UserError
-from phonofilm.experiment import Dropout, as_it_is
-from phonofilm.flow import LogitNormal, Uniform
-from phonofilm.generate import SHIPPED, load
-from phonofilm.guidance import Swap
+from phonofilm.generation.pipeline import SHIPPED, load
+from phonofilm.recipes.experiment import Dropout, as_it_is
 from phonofilm.recipes.record import record
-from phonofilm.sampling import Sampling
 from phonofilm.train.loop import RUN, claim
-from phonofilm.weights import RECORD, UNREAD, check_recipe, load_checkpoint, numbers, read_experiment
 
 RECIPE = "models:every_task"
 

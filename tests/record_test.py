@@ -10,15 +10,16 @@ from itertools import combinations
 
 import pytest
 import torch
+from phonofilm.recipes.lookup import find_function, find_recipe, recipe_names
 
+from phonofilm.checkpoints.folder import UNREAD
+from phonofilm.diffusion.flow import Uniform
+from phonofilm.diffusion.tasks import Uniform as UniformSpan
 from phonofilm.errors import UserError
-from phonofilm.experiment import find_function, find_recipe, listed_names, recipe_names
-from phonofilm.flow import Uniform
+from phonofilm.recipes.experiment import listed_names
 from phonofilm.recipes.record import LEAVES, difference, name_of, record, without
-from phonofilm.tasks import Uniform as UniformSpan
 from phonofilm.train.loop import FREE
 from phonofilm.types import RECORDED_AS, Links, recorded_as
-from phonofilm.weights import UNREAD
 
 UNRECORDED = {"CharacterEncoder.path", "FeatureEncoder.folder", "TrainedSpeaker.path"}
 """Fields that say where something lies. All others are in the record."""
@@ -85,7 +86,7 @@ def others(value):
     if isinstance(value, torch.dtype):
         return [torch.float64]
     if is_record(value) or isinstance(value, tuple):  # the same content under another class
-        twin = type("Twin", (type(value),), {"__slots__": ()})
+        twin = type("OviBlock", (type(value),), {"__slots__": ()})
         return [twin(*value) if isinstance(value, tuple) else of_class(twin, value)]
     assert value is None or callable(value), f"test has no other value for {value!r}"
     return [another]

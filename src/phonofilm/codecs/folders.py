@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from phonofilm.errors import UserError
-from phonofilm.stored import entries
+from phonofilm.files.safetensors_index import entries
 from phonofilm.stored_json import read_json, shown, typed
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -12,18 +12,19 @@ from pathlib import Path
 import torch
 
 from phonofilm.compare.settings import claim
+from phonofilm.compare.study import PROMPTS, Study
 from phonofilm.data.cache import Cache, codec_hash
 from phonofilm.data.samples import Codes, Sample
+from phonofilm.diffusion.sampling import Sampling
+from phonofilm.diffusion.tasks import Reference
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
+from phonofilm.evaluate.heldout import BROUGHT, STAGE_OF
 from phonofilm.evaluate.metrics import METRICS
-from phonofilm.evaluate.prompts import BROUGHT, STAGE_OF
-from phonofilm.experiment import Experiment, find_function, find_recipe, listed_names
+from phonofilm.recipes.experiment import Experiment, listed_names
+from phonofilm.recipes.lookup import find_function, find_recipe
 from phonofilm.recipes.record import name_of, record, without
-from phonofilm.sampling import Sampling
 from phonofilm.stored_json import entry, read_json
-from phonofilm.study import PROMPTS, Study
-from phonofilm.tasks import Reference
-from phonofilm.tokens import Geometry
 
 SETTINGS = "comparison.json"
 BUDGETS = ("samples", "minutes")
@@ -55,7 +56,7 @@ class Terms:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ArmJob:
     """One model of one arm, and its clips."""
 
     arm: str
@@ -132,10 +133,10 @@ class Comparison:
         return trained_as(self.arms)
 
     @property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[ArmJob]:
         """Every arm's first seed, then every arm's second: a comparison cut short is still one of all arms."""
         return [
-            Job(
+            ArmJob(
                 arm=arm,
                 seed=seed,
                 folder=self.folder / folder_name(arm) / f"seed-{seed}",
@@ -155,7 +156,7 @@ class Comparison:
         found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         return self.trainings / f"{name_of(type(experiment.model))}-{found.hexdigest()[:12]}"
 
-    def part(self, index: int, count: int) -> list[Job]:
+    def part(self, index: int, count: int) -> list[ArmJob]:
         """The jobs of every ``count``-th training from ``index`` on: no two parts ever train the same weights."""
         trainings = list(dict.fromkeys(job.training for job in self.jobs))[index::count]
         return [job for job in self.jobs if job.training in trainings]
