@@ -14,7 +14,7 @@ from phonofilm.evaluate.folder import choose
 from phonofilm.evaluate.observe import hear, judge, see, true_clip
 from phonofilm.evaluate.prompts import held_out
 from phonofilm.evaluate.survey import Job, measure_clip
-from phonofilm.media import write_clip
+from phonofilm.files.media import write_clip
 
 
 def measure(cases):

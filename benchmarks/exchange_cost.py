@@ -16,14 +16,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from phonofilm.alignment import Ramp
 from phonofilm.architectures.uniavgen import Layer, MeetingLayer, PictureReader, SoundReader, Towers, in_space
-from phonofilm.backbone import TowerConfig
-from phonofilm.blocks import Hidden
-from phonofilm.context import unplaced
-from phonofilm.layers import Reader, Rope, attend, rope, rotate
+from phonofilm.diffusion.tokens import positions
+from phonofilm.network.alignment import Ramp
+from phonofilm.network.backbone import TowerConfig
+from phonofilm.network.blocks import Hidden
+from phonofilm.network.context import unplaced
+from phonofilm.network.layers import Reader, Rope, attend, rope, rotate
 from phonofilm.recipes.uniavgen import seconds_meeting, uniavgen_paper_stage2
-from phonofilm.tokens import positions
 from phonofilm.types import Grid
 
 LENGTHS = (2, 4, 8, 16, 32)

@@ -13,11 +13,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from phonofilm.architectures.ccl import Block, Windows, windows
-from phonofilm.blocks import Hidden
-from phonofilm.context import unplaced
-from phonofilm.layers import Rope, rope
+from phonofilm.diffusion.tokens import positions
+from phonofilm.network.blocks import Hidden
+from phonofilm.network.context import unplaced
+from phonofilm.network.layers import Rope, rope
 from phonofilm.recipes.ccl import ccl_paper, model
-from phonofilm.tokens import positions
 from phonofilm.types import Grid
 
 LENGTHS = (2, 4, 8, 16, 32)

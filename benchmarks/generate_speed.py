@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 import phonofilm
-from phonofilm import generate
-from phonofilm.media import write_clip
+from phonofilm.files.media import write_clip
+from phonofilm.generation import pipeline as generate
 from phonofilm.types import Prompt, Request
 
 PROMPT = Prompt(scene="a woman with red hair, pale skin, blue background", speech=(("", "set white with p two soon"),))

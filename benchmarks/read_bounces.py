@@ -11,16 +11,16 @@ import statistics
 import torch
 
 import phonofilm
+from phonofilm.diffusion.guidance import guided
+from phonofilm.diffusion.sampling import sigmas
+from phonofilm.diffusion.tasks import Pair, compose
+from phonofilm.diffusion.tokens import audio_tokens, patchify
 from phonofilm.evaluate import events
-from phonofilm.generate import Film, decode, draw_noise
-from phonofilm.given import signed
-from phonofilm.guidance import guided
+from phonofilm.generation.inputs import signed
+from phonofilm.generation.pipeline import Film, decode, draw_noise
 from phonofilm.puppets import bounces, stage
 from phonofilm.puppets.performance import perform
 from phonofilm.puppets.script import Script, write_script
-from phonofilm.sampling import sigmas
-from phonofilm.tasks import Pair, compose
-from phonofilm.tokens import audio_tokens, patchify
 from phonofilm.types import Clip, Request
 
 

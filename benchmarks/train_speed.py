@@ -14,7 +14,8 @@ import torch
 
 from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Codes, Dataset, Sample
-from phonofilm.experiment import Experiment, find_recipe
+from phonofilm.recipes.experiment import Experiment
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.train import draw, loop, parallel
 from phonofilm.types import Prompt
 

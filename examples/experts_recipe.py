@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from examples.experts import Experts
-from phonofilm import tasks
-from phonofilm.backbone import DataStreamConfig, StreamConfig
-from phonofilm.context import ByteText
+from phonofilm.diffusion import tasks
+from phonofilm.diffusion.guidance import Away, Both, unlinked
+from phonofilm.diffusion.losses import FlowLoss
 from phonofilm.encoders import text
-from phonofilm.experiment import Experiment, LinkDropout
-from phonofilm.guidance import Away, Both, unlinked
-from phonofilm.layers import Rope
-from phonofilm.losses import FlowLoss
+from phonofilm.network.backbone import DataStreamConfig, StreamConfig
+from phonofilm.network.context import ByteText
+from phonofilm.network.layers import Rope
 from phonofilm.recipes import jova
+from phonofilm.recipes.experiment import Experiment, LinkDropout
 from phonofilm.types import CLOSED
 
 

@@ -7,12 +7,12 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.evaluate.clips import make_clips, request_of, untrained  # noqa: E402
-from phonofilm.evaluate.prompts import held_out  # noqa: E402
-from phonofilm.evaluate.quick import WRONG, glancing  # noqa: E402
-from phonofilm.evaluate.readings import Job, read  # noqa: E402
-from phonofilm.generate import load  # noqa: E402
-from phonofilm.media import read_manifest  # noqa: E402
+from phonofilm.evaluate.clips import make_clips, request_of, untrained
+from phonofilm.evaluate.prompts import held_out
+from phonofilm.evaluate.quick import WRONG, glancing
+from phonofilm.evaluate.readings import Job, read
+from phonofilm.files.media import read_manifest
+from phonofilm.generation.pipeline import load
 
 COUNTS = {"portrait": 1, "ball": 1}
 

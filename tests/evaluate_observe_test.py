@@ -9,17 +9,17 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.cli.generate import read_jobs  # noqa: E402
-from phonofilm.evaluate import controls  # noqa: E402
-from phonofilm.evaluate.clips import request_of  # noqa: E402
-from phonofilm.evaluate.observe import Picture, hear, hear_exactly, judge, see, true_clip  # noqa: E402
-from phonofilm.evaluate.prompts import held_out, read_cases, write_prompts  # noqa: E402
-from phonofilm.experiment import find_recipe  # noqa: E402
-from phonofilm.puppets.performance import perform  # noqa: E402
-from phonofilm.puppets.sounds import level  # noqa: E402
-from phonofilm.puppets.voice import SAMPLE_RATE, speak  # noqa: E402
-from phonofilm.request import brought  # noqa: E402
-from phonofilm.types import Clip  # noqa: E402
+from phonofilm.cli.generate import read_jobs
+from phonofilm.evaluate import controls
+from phonofilm.evaluate.clips import request_of
+from phonofilm.evaluate.observe import Picture, hear, hear_exactly, judge, see, true_clip
+from phonofilm.evaluate.prompts import held_out, read_cases, write_prompts
+from phonofilm.generation.request import brought
+from phonofilm.puppets.performance import perform
+from phonofilm.puppets.sounds import level
+from phonofilm.puppets.voice import SAMPLE_RATE, speak
+from phonofilm.recipes.lookup import find_recipe
+from phonofilm.types import Clip
 
 
 @pytest.fixture(scope="module")

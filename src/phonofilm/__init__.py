@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from phonofilm.version import __version__
 
 if TYPE_CHECKING:
-    from phonofilm.generate import Film, load
-    from phonofilm.media import read_clip, read_image, read_wave, write_clip
+    from phonofilm.files.media import read_clip, read_image, read_wave, write_clip
+    from phonofilm.generation.pipeline import Film, load
     from phonofilm.types import Clip, Prompt, Request, Sound
 
 __all__ = [
@@ -26,8 +26,8 @@ __all__ = [
     "write_clip",
 ]
 _HOMES = {
-    "generate": ("Film", "load"),
-    "media": ("read_clip", "read_image", "read_wave", "write_clip"),
+    "generation.pipeline": ("Film", "load"),
+    "files.media": ("read_clip", "read_image", "read_wave", "write_clip"),
     "types": ("Clip", "Prompt", "Request", "Sound"),
 }
 

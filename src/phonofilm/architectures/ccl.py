@@ -19,10 +19,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.backbone import Backbone, TowerConfig
-from phonofilm.blocks import Context, Hidden, State, Tower, moved
-from phonofilm.context import ByteContext, ByteText, TowerText
-from phonofilm.layers import Reader, Rope, Rotation, TowerProjection, attend, init_linear, rope, rotate
+from phonofilm.network.backbone import Backbone, TowerConfig
+from phonofilm.network.blocks import Context, Hidden, State, Tower, moved
+from phonofilm.network.context import ByteContext, ByteText, TowerText
+from phonofilm.network.layers import Reader, Rope, Rotation, TowerProjection, attend, init_linear, rope, rotate
 from phonofilm.types import AVInput, Grid
 
 

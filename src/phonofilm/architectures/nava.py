@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from phonofilm.backbone import Backbone, ConvTowerConfig, TowerConfig
-from phonofilm.blocks import Before, Context, Hidden, State, Width, joint_attention, moved
-from phonofilm.context import VoicedBytes, VoicedFeatures
-from phonofilm.layers import MLP, Keys, Reader, Rope, TableModulation, TowerProjection, init_linear, modulate
+from phonofilm.network.backbone import Backbone, ConvTowerConfig, TowerConfig
+from phonofilm.network.blocks import Before, Context, Hidden, State, Width, joint_attention, moved
+from phonofilm.network.context import VoicedBytes, VoicedFeatures
+from phonofilm.network.layers import MLP, Keys, Reader, Rope, TableModulation, TowerProjection, init_linear, modulate
 from phonofilm.types import AVInput, Tokens
 
 NO_VOICE = 1e-6

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from phonofilm.backbone import Backbone, TowerConfig
-from phonofilm.blocks import Hidden, State, Tower, Width, moved
-from phonofilm.context import ByteText, TowerText
-from phonofilm.layers import Keys, Reader, Rotation, TimedReader, attend, init_linear, rotate
+from phonofilm.network.backbone import Backbone, TowerConfig
+from phonofilm.network.blocks import Hidden, State, Tower, Width, moved
+from phonofilm.network.context import ByteText, TowerText
+from phonofilm.network.layers import Keys, Reader, Rotation, TimedReader, attend, init_linear, rotate
 
 FAINT = 0.1
 """What the first weights of the keys and values of the other stream are multiplied with (ovi/modules/fusion.py)."""

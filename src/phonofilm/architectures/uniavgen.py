@@ -16,11 +16,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.alignment import Seeing, Windows, sorted_out
-from phonofilm.backbone import Backbone, TowerConfig, TowerPort
-from phonofilm.blocks import Context, Hidden, State, Tower, Width, moved
-from phonofilm.context import ByteText, CharacterText, text_mlp
-from phonofilm.layers import (
+from phonofilm.network.alignment import Seeing, Windows, sorted_out
+from phonofilm.network.backbone import Backbone, TowerConfig, TowerPort
+from phonofilm.network.blocks import Context, Hidden, State, Tower, Width, moved
+from phonofilm.network.context import ByteText, CharacterText, text_mlp
+from phonofilm.network.layers import (
     OutputModulation,
     Reader,
     Rope,

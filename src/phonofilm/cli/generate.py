@@ -17,7 +17,7 @@ from phonofilm.cli.wish import KEYS, Wish, check_apart, request_of, wish_of
 from phonofilm.errors import UserError
 
 if TYPE_CHECKING:
-    from phonofilm.jobs import Job
+    from phonofilm.generation.jobs import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,8 @@ class Generate(Wish):
         check_number("steps", self.steps, low=1, high=1000)
         check_number("guidance", self.guidance, low=0, high=100)
         jobs = self._jobs()
-        from phonofilm.generate import load
-        from phonofilm.jobs import finished, make
+        from phonofilm.generation.jobs import finished, make
+        from phonofilm.generation.pipeline import load
 
         film = load(self.model, device=self.device, recipe=self.recipe)
         film = film.adjusted(steps=self.steps, guidance=self.guidance)
@@ -78,7 +78,7 @@ class Generate(Wish):
             tqdm.write(str(out))
 
     def _jobs(self) -> list[Job]:
-        from phonofilm.jobs import Job
+        from phonofilm.generation.jobs import Job
 
         if self.prompts is None:
             out = self.out or Path("clip").with_suffix(self.suffix)
@@ -143,7 +143,7 @@ def read_jobs(file: Path, folder: Path) -> list[Job]:
 
 def read_job(line: str, folder: Path, name: str) -> Job:
     """The job of one line."""
-    from phonofilm.jobs import Job
+    from phonofilm.generation.jobs import Job
 
     try:
         row = json.loads(line)

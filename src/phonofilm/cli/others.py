@@ -20,6 +20,6 @@ class Show:
 
     def run(self) -> None:
         """Print it."""
-        from phonofilm.show import show
+        from phonofilm.cli.describe import show
 
         print(show(self.name))

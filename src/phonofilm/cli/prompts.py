@@ -28,7 +28,7 @@ class VerseBench:
 
     def run(self) -> None:
         """Write the prompts."""
-        from phonofilm.prompt_sets import verse_bench, write_rows
+        from phonofilm.generation.prompt_sets import verse_bench, write_rows
 
         rows = verse_bench(self.source, pictures=not self.text_only)
         write_rows(rows, self.out)
@@ -49,7 +49,7 @@ class SeedTts:
 
     def run(self) -> None:
         """Write the prompts."""
-        from phonofilm.prompt_sets import seed_tts, write_rows
+        from phonofilm.generation.prompt_sets import seed_tts, write_rows
 
         rows = seed_tts(self.source)
         write_rows(rows, self.out)
@@ -70,7 +70,7 @@ class Portraits:
 
     def run(self) -> None:
         """Write the prompts."""
-        from phonofilm.prompt_sets import portraits, write_rows
+        from phonofilm.generation.prompt_sets import portraits, write_rows
 
         rows = portraits(self.source)
         write_rows(rows, self.out)

@@ -12,7 +12,7 @@ from phonofilm.errors import UserError
 
 if TYPE_CHECKING:
     from phonofilm.data.samples import Dataset
-    from phonofilm.experiment import Experiment
+    from phonofilm.recipes.experiment import Experiment
     from phonofilm.train.loop import Watch
 
 
@@ -72,10 +72,10 @@ class TrainRecipe:
         check_number("glance", self.glance, low=0, high=1000)
         experiment = self.experiment()
         dataset = self.dataset(experiment)
+        from phonofilm.checkpoints.folder import read_weights
         from phonofilm.data.cache import Cache
         from phonofilm.train.export import describe, export
         from phonofilm.train.loop import Origin, train
-        from phonofilm.weights import read_weights
 
         origin = Origin(weights=read_weights(self.init) if self.init else None, device=self.device)
         weights = train(experiment, dataset, self.out, watch=self.watch(experiment, dataset), origin=origin)
@@ -113,7 +113,7 @@ class TrainRecipe:
     def experiment(self) -> Experiment:
         """The recipe with the settings that were given."""
         from phonofilm.codecs.licences import check_licences
-        from phonofilm.experiment import find_recipe
+        from phonofilm.recipes.lookup import find_recipe
 
         experiment = find_recipe(self.recipe)
         if self.codecs is not None:  # which may hold text encoders beside the codecs

@@ -106,8 +106,8 @@ def request_of(wish: Wish) -> Request:
     check_number("seconds", wish.seconds, low=0.01, high=600)
     check_number("seed", wish.seed, low=0, high=2**63 - 1)
     prompt, retake = prompt_of(wish), retake_of(wish)
-    from phonofilm.media import read_clip, read_image
-    from phonofilm.request import check_request
+    from phonofilm.files.media import read_clip, read_image
+    from phonofilm.generation.request import check_request
     from phonofilm.types import Request
 
     clip = wish.clip or wish.continue_
@@ -145,7 +145,7 @@ def retake_of(wish: Wish) -> tuple[float, float] | None:
 
 
 def _read_sound(path: Path) -> Sound:
-    from phonofilm.media import read_wave
+    from phonofilm.files.media import read_wave
     from phonofilm.types import Sound
 
     return Sound(*read_wave(path))
@@ -163,11 +163,11 @@ def prompt_of(wish: Wish) -> Prompt:
     if wish.prompt.strip():
         if wish.scene or said:
             raise UserError("--prompt holds scene and speech in one line; give it or --scene and --say, not both")
-        from phonofilm.prompts import prompt_of_line
+        from phonofilm.generation.prompts import prompt_of_line
 
         prompt = prompt_of_line(wish.prompt, sound=wish.sound, negative=wish.negative)
     else:
-        from phonofilm.prompts import speech_of
+        from phonofilm.generation.prompts import speech_of
         from phonofilm.types import Prompt
 
         speech = speech_of(wish.say)

@@ -12,16 +12,17 @@ from pathlib import Path
 import torch
 
 from phonofilm.compare.settings import claim, plain
+from phonofilm.compare.study import PROMPTS, Study
 from phonofilm.data.cache import Cache, codec_hash
 from phonofilm.data.samples import Codes, Sample
+from phonofilm.diffusion.sampling import Sampling
+from phonofilm.diffusion.tasks import Reference
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
 from phonofilm.evaluate.metrics import METRICS
 from phonofilm.evaluate.prompts import BROUGHT, STAGE_OF
-from phonofilm.experiment import Experiment, find_function, find_recipe, listed_names
-from phonofilm.sampling import Sampling
-from phonofilm.study import PROMPTS, Study
-from phonofilm.tasks import Reference
-from phonofilm.tokens import Geometry
+from phonofilm.recipes.experiment import Experiment
+from phonofilm.recipes.lookup import find_function, find_recipe
 
 SETTINGS = "comparison.json"
 BUDGETS = ("samples", "minutes")
@@ -182,7 +183,7 @@ def folder_name(label: str) -> str:
 
 def find_study(name: str) -> Study:
     """The study of a name inside phonofilm, or of ``package.module:function``; ``UserError`` for an unknown one."""
-    return find_function("study", name, listed_names("STUDIES"))()
+    return find_function("study", name)()
 
 
 def find_arms(recipes: str, study: Study | None) -> dict[str, Experiment]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from phonofilm.checkpoints.folder import WEIGHTS, Checkpoint, Training, hash_of, load_shards, save_checkpoint
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.compare.plan import OFF, Comparison, Job
@@ -24,13 +25,12 @@ from phonofilm.data.samples import Dataset
 from phonofilm.evaluate import readings
 from phonofilm.evaluate.clips import make_clips
 from phonofilm.evaluate.prompts import Case
-from phonofilm.experiment import Experiment
-from phonofilm.generate import Film
-from phonofilm.stored import shards
+from phonofilm.files.safetensors_index import shards
+from phonofilm.generation.pipeline import Film
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.train import checkpoint
 from phonofilm.train.loop import RUN, Origin, advance, start, train
 from phonofilm.train.parallel import World
-from phonofilm.weights import WEIGHTS, Checkpoint, Training, hash_of, load_shards, save_checkpoint
 
 MODEL, COST, PACE = "model", "cost.json", "pace.json"
 COLD, WARM = 2, 8

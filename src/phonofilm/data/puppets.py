@@ -11,6 +11,8 @@ from torch import Tensor
 
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.data.samples import Codes, Sample
+from phonofilm.diffusion.tasks import Reference
+from phonofilm.diffusion.tokens import Geometry, latent_region
 from phonofilm.encoders.voice import Heard, SpeakerEncoder
 from phonofilm.errors import UserError
 from phonofilm.puppets.performance import Performance, perform
@@ -19,8 +21,6 @@ from phonofilm.puppets.references import references
 from phonofilm.puppets.script import MIX, Script, write_script
 from phonofilm.puppets.stage import Drawing, draw
 from phonofilm.puppets.voice import SAMPLE_RATE
-from phonofilm.tasks import Reference
-from phonofilm.tokens import Geometry, latent_region
 from phonofilm.types import Sound
 
 REGIONS = ("mouth", "face", "sounding")

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
+from phonofilm.diffusion.tasks import Reference
+from phonofilm.diffusion.tokens import Geometry, Patch, layout_of
 from phonofilm.encoders.voice import Heard
-from phonofilm.tasks import Reference
-from phonofilm.tokens import Geometry, Patch, layout_of
 from phonofilm.types import CENTRE, Clock, Layout, Prompt
 
 

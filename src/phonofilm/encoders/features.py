@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from phonofilm.errors import UserError
-from phonofilm.stored import entries
+from phonofilm.files.safetensors_index import entries
 from phonofilm.types import Prompt, Tokens
 
 NETWORK, TOKENIZER = "text_encoder", "tokenizer"

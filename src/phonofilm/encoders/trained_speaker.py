@@ -13,7 +13,7 @@ from torch import Tensor
 
 from phonofilm.encoders.features import check_whole
 from phonofilm.errors import UserError
-from phonofilm.resample import resample
+from phonofilm.files.resample import resample
 from phonofilm.types import Sound
 
 FOLDER = "speaker_encoder"

@@ -10,8 +10,8 @@ import torch
 from tqdm import tqdm
 
 from phonofilm.evaluate.prompts import Case, portrait, reference
-from phonofilm.generate import Film
-from phonofilm.jobs import Job, finished, make
+from phonofilm.generation.jobs import Job, finished, make
+from phonofilm.generation.pipeline import Film
 from phonofilm.types import Request
 
 

@@ -18,13 +18,13 @@ from phonofilm.evaluate import events, lips, pitch, speech
 from phonofilm.evaluate.metrics import TOLERANCE, Observation
 from phonofilm.evaluate.nearest import nearest
 from phonofilm.evaluate.prompts import Case
+from phonofilm.files.resample import resample
 from phonofilm.puppets import bounces, grammars, readback
 from phonofilm.puppets.mouth import opening_curve
 from phonofilm.puppets.performance import Performance, perform
 from phonofilm.puppets.script import Script
 from phonofilm.puppets.stage import draw
 from phonofilm.puppets.voice import SAMPLE_RATE, Phoneme
-from phonofilm.resample import resample
 from phonofilm.types import Clip
 
 HIGH = 150.0

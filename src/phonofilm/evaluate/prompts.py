@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from phonofilm.errors import UserError
-from phonofilm.media import replacing, write_wave
+from phonofilm.files.media import replacing, write_wave
 from phonofilm.puppets.performance import perform
 from phonofilm.puppets.references import references
 from phonofilm.puppets.script import Script, write_script

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from phonofilm.backbone import Backbone
+from phonofilm.checkpoints.folder import Checkpoint, Training
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.errors import UserError
 from phonofilm.evaluate.clips import request_of
 from phonofilm.evaluate.metrics import METRICS, measure
 from phonofilm.evaluate.observe import hear, hear_exactly, judge, see
 from phonofilm.evaluate.prompts import Case, held_out
-from phonofilm.experiment import Experiment
-from phonofilm.generate import Film
+from phonofilm.generation.pipeline import Film
+from phonofilm.network.backbone import Backbone
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.train.loop import Hook
 from phonofilm.types import Clip
-from phonofilm.weights import Checkpoint, Training
 
 COUNTS = {"grid": 10, "talk": 4, "ball": 2}
 """One GRID sentence for each voice, a few conversational ones, and balls."""

@@ -21,7 +21,7 @@ from phonofilm.codecs.loading import PARTS, StoredAudio, StoredVideo, load_audio
 from phonofilm.evaluate import controls
 from phonofilm.evaluate.observe import Picture, Sound, hear, see, true_clip
 from phonofilm.evaluate.prompts import Case
-from phonofilm.media import read_clip, replacing
+from phonofilm.files.media import read_clip, replacing
 from phonofilm.types import Clip
 
 EDITION = 5

@@ -70,7 +70,7 @@ def evaluate(
 
 def _generated_by(model: str, cases: Sequence[Case], clips: Path) -> list[Job]:
     from phonofilm.evaluate.clips import make_clips, untrained
-    from phonofilm.generate import find_model, load
+    from phonofilm.generation.pipeline import find_model, load
 
     film = load(model)
     make_clips(film, cases, clips)

@@ -21,7 +21,7 @@ from phonofilm.evaluate import controls
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.families import PROBES
 from phonofilm.evaluate.probe import LIMITS, Examined, Found, Parts, Probe, Unmeasured
-from phonofilm.media import read_clip, replacing
+from phonofilm.files.media import read_clip, replacing
 from phonofilm.types import Clip
 
 SURVEY_EDITION = 3

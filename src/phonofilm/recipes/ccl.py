@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from phonofilm import tasks
 from phonofilm.architectures.ccl import CCL
-from phonofilm.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
-from phonofilm.context import PooledText, TowerText
+from phonofilm.diffusion import tasks
+from phonofilm.diffusion.flow import LogitNormal
+from phonofilm.diffusion.guidance import Away, Both, Edit, Swap, unlinked
+from phonofilm.diffusion.losses import FlowLoss
+from phonofilm.diffusion.sampling import Sampling
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
-from phonofilm.experiment import Dropout, Experiment, LinkDropout, PartsOptim, Train
-from phonofilm.flow import LogitNormal
-from phonofilm.guidance import Away, Both, Edit, Swap, unlinked
-from phonofilm.layers import Reader, Rope, TimedReader
-from phonofilm.losses import FlowLoss
-from phonofilm.recipes import jova, published, wan
-from phonofilm.sampling import Sampling
-from phonofilm.tokens import Geometry
+from phonofilm.network.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
+from phonofilm.network.context import PooledText, TowerText
+from phonofilm.network.layers import Reader, Rope, TimedReader
+from phonofilm.recipes import jova, published
+from phonofilm.recipes import wan_names as wan
+from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, PartsOptim, Train
 from phonofilm.types import Links
 
 RECIPES = ("ccl_pocket", "ccl_study", "ccl_paper")

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from phonofilm.architectures.jova import JoVA
-from phonofilm.backbone import PooledDataStreamConfig, PooledStreamConfig, StreamConfig
-from phonofilm.context import EmbeddedText, PooledText
 from phonofilm.data.stills import Stills
+from phonofilm.diffusion.flow import LogitNormal, Mode
+from phonofilm.diffusion.guidance import Away, Swap, together
+from phonofilm.diffusion.losses import FlowLoss
+from phonofilm.diffusion.sampling import Sampling
+from phonofilm.diffusion.tasks import I2AV, T2AV, Beside, placed
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
-from phonofilm.experiment import Dropout, Experiment, MuonOptim, Optim, Train, as_it_is
-from phonofilm.flow import LogitNormal, Mode
-from phonofilm.guidance import Away, Swap, together
-from phonofilm.layers import Rope
-from phonofilm.losses import FlowLoss
-from phonofilm.recipes import published
-from phonofilm.sampling import Sampling
-from phonofilm.tasks import I2AV, T2AV, Beside, placed
-from phonofilm.tokens import Geometry
+from phonofilm.network.backbone import PooledDataStreamConfig, PooledStreamConfig, StreamConfig
+from phonofilm.network.context import EmbeddedText, PooledText
+from phonofilm.network.layers import Rope
+from phonofilm.recipes import pocket, published
+from phonofilm.recipes.experiment import Dropout, Experiment, MuonOptim, Optim, Train, as_it_is
 
 RECIPES = (
     "jova_pocket",
@@ -66,8 +66,8 @@ def jova_pocket() -> Experiment:
     return Experiment(
         name="jova_pocket",
         model=model(width=256, heads=4, num_dual=2, num_single=4),
-        video_codec=published.pocket_video,
-        audio_codec=published.pocket_audio,
+        video_codec=pocket.pocket_video,
+        audio_codec=pocket.pocket_audio,
         encoders={
             "scene": text.ByteEncoder(text.scene),
             "sound": text.ByteEncoder(text.sound),

@@ -10,22 +10,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.architectures.nava import NAVA, AddedVoice, OverwritingVoice
-from phonofilm.backbone import ConvTowerConfig, PooledConvTowerConfig, PooledDataTowerConfig, TowerConfig
-from phonofilm.context import PooledVoicedBytes, VoicedFeatures
+from phonofilm.diffusion.flow import Bell, Indexed
+from phonofilm.diffusion.guidance import Away, Both, Swap, together, unlinked
+from phonofilm.diffusion.losses import FlowLoss
+from phonofilm.diffusion.sampling import Sampling, from_scheduler
+from phonofilm.diffusion.tasks import I2AV, T2A, T2AV, Kind, voiced
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
 from phonofilm.encoders.features import NegativeOr
 from phonofilm.encoders.speaker import PitchAndCepstrum
 from phonofilm.encoders.timbre import Blank, Sentinels, Timbres, Voiceless
 from phonofilm.encoders.trained_speaker import TrainedSpeaker
-from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
-from phonofilm.flow import Bell, Indexed
-from phonofilm.guidance import Away, Both, Swap, together, unlinked
-from phonofilm.layers import Rope
-from phonofilm.losses import FlowLoss
-from phonofilm.recipes import jova, published, wan
-from phonofilm.sampling import Sampling, from_scheduler
-from phonofilm.tasks import I2AV, T2A, T2AV, Kind, voiced
-from phonofilm.tokens import Geometry
+from phonofilm.network.backbone import ConvTowerConfig, PooledConvTowerConfig, PooledDataTowerConfig, TowerConfig
+from phonofilm.network.context import PooledVoicedBytes, VoicedFeatures
+from phonofilm.network.layers import Rope
+from phonofilm.recipes import jova, published
+from phonofilm.recipes import wan_names as wan
+from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train
 from phonofilm.types import CLOSED, AVInput, IndexClock, Model, Prompt
 
 RECIPES = ("nava_pocket", "nava_pocket_joint", "nava_study", "nava_study_joint", "nava_paper", "nava_release")

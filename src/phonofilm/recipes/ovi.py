@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from phonofilm.architectures.ovi import ByteOvi, Ovi
-from phonofilm.backbone import ConvTowerConfig, PooledConvTowerConfig, PooledDataTowerConfig, TowerConfig
-from phonofilm.context import PooledText, TowerText
+from phonofilm.diffusion.flow import LogitNormal
+from phonofilm.diffusion.guidance import Away, Both, Skipping, Swap
+from phonofilm.diffusion.losses import FlowLoss
+from phonofilm.diffusion.sampling import Sampling
+from phonofilm.diffusion.tasks import I2AV, T2AV
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import tags, text
 from phonofilm.encoders.features import Constant, NegativeOr
-from phonofilm.experiment import Dropout, Experiment, Optim, Train
-from phonofilm.flow import LogitNormal
-from phonofilm.guidance import Away, Both, Skipping, Swap
-from phonofilm.layers import Rope
-from phonofilm.losses import FlowLoss
-from phonofilm.recipes import jova, published, wan
-from phonofilm.sampling import Sampling
-from phonofilm.tasks import I2AV, T2AV
-from phonofilm.tokens import Geometry
+from phonofilm.network.backbone import ConvTowerConfig, PooledConvTowerConfig, PooledDataTowerConfig, TowerConfig
+from phonofilm.network.context import PooledText, TowerText
+from phonofilm.network.layers import Rope
+from phonofilm.recipes import jova, published
+from phonofilm.recipes import wan_names as wan
+from phonofilm.recipes.experiment import Dropout, Experiment, Optim, Train
 from phonofilm.types import CENTRE, IndexClock
 
 RECIPES = ("ovi_pocket", "ovi_study", "ovi_paper", "ovi_paper_10s", "ovi_paper_720", "ovi_seconds")

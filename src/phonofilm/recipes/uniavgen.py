@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import torch
 
-from phonofilm.alignment import MaskedWindow, Ramp, ReleasedRamp, ReplicatedWindow
 from phonofilm.architectures.uniavgen import (
     ByteUniAVGen,
     Layer,
@@ -16,18 +15,20 @@ from phonofilm.architectures.uniavgen import (
     ReleasedMelConfig,
     UniAVGen,
 )
-from phonofilm.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
-from phonofilm.context import CharacterText, PooledText
+from phonofilm.diffusion.flow import Uniform
+from phonofilm.diffusion.guidance import Away, Both, Edit, Skipping, Swap, unlinked
+from phonofilm.diffusion.losses import FaceLoss, FlowLoss
+from phonofilm.diffusion.sampling import Sampling
+from phonofilm.diffusion.tasks import A2V, CONTINUE, I2AV, T2A, T2AV, V2A, Kind, Reference, voiced
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import characters, text
-from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
-from phonofilm.flow import Uniform
-from phonofilm.guidance import Away, Both, Edit, Skipping, Swap, unlinked
-from phonofilm.layers import Rope
-from phonofilm.losses import FaceLoss, FlowLoss
-from phonofilm.recipes import jova, published, wan
-from phonofilm.sampling import Sampling
-from phonofilm.tasks import A2V, CONTINUE, I2AV, T2A, T2AV, V2A, Kind, Reference, voiced
-from phonofilm.tokens import Geometry
+from phonofilm.network.alignment import MaskedWindow, Ramp, ReleasedRamp, ReplicatedWindow
+from phonofilm.network.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
+from phonofilm.network.context import CharacterText, PooledText
+from phonofilm.network.layers import Rope
+from phonofilm.recipes import jova, published
+from phonofilm.recipes import wan_names as wan
+from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train
 from phonofilm.types import CLOSED, IndexClock, Links
 
 RECIPES = (

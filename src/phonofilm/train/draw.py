@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_map_only
 
 from phonofilm.data.samples import Dataset, Sample
+from phonofilm.diffusion.tasks import Pair, Reference, Task, compose
+from phonofilm.diffusion.tokens import audio_tokens, patchify
 from phonofilm.errors import UserError
-from phonofilm.experiment import Experiment
-from phonofilm.tasks import Pair, Reference, Task, compose
-from phonofilm.tokens import audio_tokens, patchify
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.types import AVInput, Batch, Layout, Links, Tokens
 
 R = TypeVar("R", AVInput, Batch)

@@ -16,17 +16,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from phonofilm.backbone import Backbone
+from phonofilm.checkpoints.folder import load_strictly
 from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Dataset
+from phonofilm.diffusion.losses import total
 from phonofilm.errors import UserError
-from phonofilm.experiment import Experiment
-from phonofilm.losses import total
+from phonofilm.network.backbone import Backbone
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.train import checkpoint, draw, ema, optim, parallel
 from phonofilm.train.checkpoint import Learner, Position
 from phonofilm.train.log import Log
 from phonofilm.train.parallel import World
-from phonofilm.weights import load_strictly
 
 RUN = "run.json"
 FREE = ("steps", "save_every", "sample_every", "compile", "arithmetic", "checkpointing", "parallel", "accumulate")

@@ -20,9 +20,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.utils.checkpoint import checkpoint
 
-from phonofilm.backbone import Backbone
 from phonofilm.errors import UserError
-from phonofilm.experiment import Train
+from phonofilm.network.backbone import Backbone
+from phonofilm.recipes.experiment import Train
 
 T = TypeVar("T")
 ARITHMETICS = ("auto", "bfloat16", "float32")
