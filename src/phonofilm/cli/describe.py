@@ -11,7 +11,7 @@ from torch import nn
 
 from phonofilm.files.media import read_manifest
 from phonofilm.recipes.experiment import Experiment
-from phonofilm.recipes.lookup import find_recipe
+from phonofilm.recipes.lookup import find_recipe, names_of
 
 
 def show(name: str) -> str:
