@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from examples.experts import Experts
 from phonofilm.diffusion import tasks
-from phonofilm.diffusion.guidance import Away, Both, unlinked
+from phonofilm.diffusion.guidance import Both, Guidance, unlinked
 from phonofilm.diffusion.losses import FlowLoss
 from phonofilm.encoders import text
 from phonofilm.network.backbone import DataStreamConfig, StreamConfig
@@ -35,5 +35,5 @@ def experts_study() -> Experiment:
         losses=(FlowLoss(),),
         regions=(),
         link_dropout=(LinkDropout(links=CLOSED, share=0.1),),
-        guidance=(Away(edit=Both((jova.NEGATIVE, unlinked)), video=1.5, audio=1.5),),
+        guidance=(Guidance(contrast=Both((jova.NEGATIVE, unlinked)), video_scale=2.5, audio_scale=2.5),),
     )

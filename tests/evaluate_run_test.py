@@ -10,8 +10,8 @@ pytest.importorskip("pocketsphinx")
 
 from phonofilm.errors import UserError
 from phonofilm.evaluate import controls, readings
+from phonofilm.evaluate.heldout import held_out, read_cases, write_prompts
 from phonofilm.evaluate.observe import true_clip
-from phonofilm.evaluate.prompts import held_out, read_cases, write_prompts
 from phonofilm.evaluate.report import text
 from phonofilm.evaluate.run import evaluate
 from phonofilm.files.media import write_clip

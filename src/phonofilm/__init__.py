@@ -9,15 +9,15 @@ from phonofilm.version import __version__
 
 if TYPE_CHECKING:
     from phonofilm.files.media import read_clip, read_image, read_wave, write_clip
-    from phonofilm.generation.pipeline import Film, load
-    from phonofilm.types import Clip, Prompt, Request, Sound
+    from phonofilm.generation.pipeline import Pipeline, load
+    from phonofilm.types import Audio, Clip, Prompt, Request
 
 __all__ = [
     "Clip",
-    "Film",
+    "Pipeline",
     "Prompt",
     "Request",
-    "Sound",
+    "Audio",
     "__version__",
     "load",
     "read_clip",
@@ -26,9 +26,9 @@ __all__ = [
     "write_clip",
 ]
 _HOMES = {
-    "generation.pipeline": ("Film", "load"),
+    "generation.pipeline": ("Pipeline", "load"),
     "files.media": ("read_clip", "read_image", "read_wave", "write_clip"),
-    "types": ("Clip", "Prompt", "Request", "Sound"),
+    "types": ("Clip", "Prompt", "Request", "Audio"),
 }
 
 

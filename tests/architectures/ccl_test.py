@@ -9,15 +9,22 @@ from diffusers import WanTransformer3DModel
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from phonofilm.architectures.ccl import CCL, ContextAttention, Floored, RealTime, audio_windows, video_windows
+from phonofilm.architectures.ccl import (
+    CCL,
+    CrossModalContextAttention,
+    TARPWindows,
+    WholeTokenWindows,
+    a2v_groups,
+    v2a_groups,
+)
 from phonofilm.checkpoints.importing import renamed
 from phonofilm.diffusion import tasks
 from phonofilm.diffusion.guidance import Swap, guided, together
 from phonofilm.diffusion.tasks import Pair, compose
 from phonofilm.network.backbone import TowerConfig
 from phonofilm.network.blocks import Hidden
-from phonofilm.network.context import ByteText, TowerText, unplaced
-from phonofilm.network.layers import Reader, Rope, TimedReader, rope, rotate
+from phonofilm.network.context import ByteText, TowerText, without_positions
+from phonofilm.network.layers import CrossAttention, Rope, RotaryCrossAttention, rope, rotate
 from phonofilm.recipes import ccl, jova
 from phonofilm.recipes import wan_names as wan
 from phonofilm.types import CENTRE, CLOSED, AVInput, AVOutput, Grid, Layout, Links, Stream, Tokens
@@ -27,7 +34,7 @@ NUMBERS = CCL(
     video=TowerConfig(width=16, heads=2, mlp=24, channels=3, rope=ROPE),
     audio=TowerConfig(width=8, heads=1, mlp=12, channels=2, rope=ROPE),
     text=TowerText(video=("text", 5), audio=("text", 5)),
-    reading=Reader,
+    text_attention=CrossAttention,
     num_blocks=2,
     num_context=3,
     rate=6.0,
@@ -35,7 +42,7 @@ NUMBERS = CCL(
 VIDEO, AUDIO = Grid(4, 2, 1, 1 / 24, 4 / 24), Grid(17, 1, 1, 0.032, 0.032)
 LAYOUT = Layout(VIDEO, AUDIO)
 CPU = torch.device("cpu")
-PARTITIONS = [RealTime(), Floored(), RealTime(num_frames=1.5)]
+PARTITIONS = [TARPWindows(), WholeTokenWindows(), TARPWindows(num_frames=1.5)]
 
 
 def sixteen(frames, tokens, rate):
@@ -73,13 +80,13 @@ def hidden(grid, width, seed, refs=0):
         rotation=rope(pos, ROPE),
         seconds=pos[..., 0],
         grid=grid,
-        ctx=unplaced(torch.zeros(2, 0, width), torch.zeros(2, 0, dtype=torch.bool)),
+        ctx=without_positions(torch.zeros(2, 0, width), torch.zeros(2, 0, dtype=torch.bool)),
     )
 
 
 def attention(num_context=3):
     """A video stream that reads audio."""
-    return random(ContextAttention(NUMBERS.video, NUMBERS.audio, num_context, NUMBERS.shared(NUMBERS.video)))
+    return random(CrossModalContextAttention(NUMBERS.video, NUMBERS.audio, num_context, NUMBERS.shared(NUMBERS.video)))
 
 
 # Windows
@@ -91,8 +98,8 @@ def attention(num_context=3):
 def test_floored_centres_drift_and_real_ones_do_not(frames, tokens, rate, error):
     video, audio = sixteen(frames, tokens, rate)
     even = (torch.arange(frames) + 0.5) * tokens / frames - 0.5
-    assert float((even - Floored().centres(video, audio)).abs().max()) == pytest.approx(error, abs=0.05)
-    found = RealTime().centres(video, audio)
+    assert float((even - WholeTokenWindows().centres(video, audio)).abs().max()) == pytest.approx(error, abs=0.05)
+    found = TARPWindows().centres(video, audio)
     seconds = CENTRE.seconds(video, frames).double()
     inside = seconds < audio.seconds
     assert (found + 0.5).mul(audio.step)[inside].tolist() == pytest.approx(seconds[inside].tolist(), abs=1e-5)
@@ -101,21 +108,21 @@ def test_floored_centres_drift_and_real_ones_do_not(frames, tokens, rate, error)
 def test_floored_windows_lose_the_last_tokens_and_real_ones_none():
     video, audio = sixteen(21, 158, 31.25)
     even = (torch.arange(21) + 0.5) * 158 / 21 - 0.5
-    for partition, unseen, missed in ((Floored(), [154, 155, 156, 157], [20]), (RealTime(), [], [])):
-        windows = audio_windows(partition, video, audio, CPU)
+    for partition, unseen, missed in ((WholeTokenWindows(), [154, 155, 156, 157], [20]), (TARPWindows(), [], [])):
+        windows = a2v_groups(partition, video, audio, CPU)
         seen = {key for row, kept in zip(windows.keys, windows.inside) for key in row[kept].tolist()}
         assert sorted(set(range(158)) - seen) == unseen
-        own = even if isinstance(partition, Floored) else partition.centres(video, audio)
+        own = even if isinstance(partition, WholeTokenWindows) else partition.centres(video, audio)
         out = [i for i, row in enumerate(windows.keys) if not row.min() - 0.5 <= own[i] <= row.max() + 0.5]
         assert out == missed
-    drift = float(even[20] - Floored().centres(video, audio)[20]) / 31.25
+    drift = float(even[20] - WholeTokenWindows().centres(video, audio)[20]) / 31.25
     assert drift == pytest.approx(0.34, abs=0.005)
 
 
 def test_even_spacing_is_a_sixth_of_a_second_late_at_frame_1():
     """Why seconds and not shares of the clip: the first frame of a causal codec is short."""
     video, audio = sixteen(21, 158, 31.25)
-    real = (RealTime().centres(video, audio) + 0.5) / 31.25
+    real = (TARPWindows().centres(video, audio) + 0.5) / 31.25
     late = (torch.arange(21) + 0.5) * video.seconds / 21 - real
     assert int(late.abs().argmax()) == 1
     assert float(late[1]) == pytest.approx(1.5 * 81 / 16 / 21 - 3 / 16, abs=1e-6)
@@ -124,7 +131,7 @@ def test_even_spacing_is_a_sixth_of_a_second_late_at_frame_1():
 @pytest.mark.parametrize("grids", [(VIDEO, AUDIO), sixteen(21, 158, 31.25), sixteen(5, 60, 31.25)])
 def test_real_windows_are_the_nearest_tokens_and_the_frame_shown(grids):
     video, audio = grids
-    windows = audio_windows(RealTime(), video, audio, CPU)
+    windows = a2v_groups(TARPWindows(), video, audio, CPU)
     middles = CENTRE.seconds(video, video.frames).double()
     heard = (torch.arange(-50, audio.frames + 50) + 0.5) * audio.step
     width = windows.keys.shape[1]
@@ -138,30 +145,30 @@ def test_real_windows_are_the_nearest_tokens_and_the_frame_shown(grids):
     ends = torch.cat((torch.zeros(1), video.first + video.step * torch.arange(video.frames)))
     ends[-1] = 1e9
     shown = [int((heard[j + 50] >= ends).sum()) - 1 for j in range(audio.frames)]
-    assert RealTime().frames(video, audio).tolist() == shown
+    assert TARPWindows().frames(video, audio).tolist() == shown
 
 
 def test_floored_windows_are_the_rule():
     video, audio = sixteen(21, 158, 31.25)
-    windows = audio_windows(Floored(), video, audio, CPU)
+    windows = a2v_groups(WholeTokenWindows(), video, audio, CPU)
     for i in range(21):
         middle = 3 + 7 * i
         assert windows.keys[i][windows.inside[i]].tolist() == [
             j for j in range(middle - 10, middle + 11) if 0 <= j < 158
         ]
-    assert Floored().frames(video, audio).tolist() == [min(20, j * 21 // 158) for j in range(158)]
+    assert WholeTokenWindows().frames(video, audio).tolist() == [min(20, j * 21 // 158) for j in range(158)]
     with pytest.raises(ValueError, match="3 audio tokens for 21 video frames"):
-        audio_windows(Floored(), video, audio._replace(frames=3), CPU)
+        a2v_groups(WholeTokenWindows(), video, audio._replace(frames=3), CPU)
 
 
 @pytest.mark.parametrize("partition", PARTITIONS)
 def test_every_query_has_its_place(partition):
     for windows, count in (
-        (audio_windows(partition, VIDEO, AUDIO, CPU), VIDEO.tokens),
-        (video_windows(partition, VIDEO, AUDIO, CPU), AUDIO.tokens),
+        (a2v_groups(partition, VIDEO, AUDIO, CPU), VIDEO.tokens),
+        (v2a_groups(partition, VIDEO, AUDIO, CPU), AUDIO.tokens),
     ):
         assert windows.queries.flatten()[windows.back].tolist() == list(range(count))
-    frames = video_windows(partition, VIDEO, AUDIO, CPU)
+    frames = v2a_groups(partition, VIDEO, AUDIO, CPU)
     group = frames.back // frames.queries.shape[1]
     assert group.tolist() == partition.frames(VIDEO, AUDIO).tolist()
 
@@ -188,7 +195,7 @@ def dense(network, own, other, allowed):
 @pytest.mark.parametrize("partition", PARTITIONS)
 def test_regrouped_attention_is_dense_attention_with_a_mask(partition, num_context):
     video, audio = hidden(VIDEO, 16, 1), hidden(AUDIO, 8, 2)
-    heard = audio_windows(partition, VIDEO, AUDIO, CPU)
+    heard = a2v_groups(partition, VIDEO, AUDIO, CPU)
     allowed = torch.zeros(VIDEO.tokens, AUDIO.tokens, dtype=torch.bool)
     for queries, keys, kept in zip(heard.queries, heard.keys, heard.inside):
         allowed[queries[:, None], keys[kept]] = True
@@ -198,8 +205,10 @@ def test_regrouped_attention_is_dense_attention_with_a_mask(partition, num_conte
     )
     own = torch.arange(VIDEO.tokens) // 2
     allowed = partition.frames(VIDEO, AUDIO)[:, None] == own
-    reader = random(ContextAttention(NUMBERS.audio, NUMBERS.video, num_context, NUMBERS.shared(NUMBERS.audio)))
-    found = reader(audio, video, video_windows(partition, VIDEO, AUDIO, CPU)).x
+    reader = random(
+        CrossModalContextAttention(NUMBERS.audio, NUMBERS.video, num_context, NUMBERS.shared(NUMBERS.audio))
+    )
+    found = reader(audio, video, v2a_groups(partition, VIDEO, AUDIO, CPU)).x
     torch.testing.assert_close(found, dense(reader, audio, video, allowed), rtol=1e-5, atol=1e-5)
 
 
@@ -219,7 +228,7 @@ def test_without_context_tokens_a_closed_link_adds_nothing():
 def test_both_streams_share_one_clock():
     """Without context tokens, which stand nowhere, only the distance in time between the streams counts."""
     video, audio = hidden(VIDEO, 16, 1), hidden(AUDIO, 8, 2)
-    reader, windows = attention(0), audio_windows(RealTime(), VIDEO, AUDIO, CPU)
+    reader, windows = attention(0), a2v_groups(TARPWindows(), VIDEO, AUDIO, CPU)
     plain = reader(video, audio, windows).x
     later, heard = (replace(stream, seconds=stream.seconds + 0.7) for stream in (video, audio))
     torch.testing.assert_close(reader(later, heard, windows).x, plain, rtol=1e-4, atol=1e-4)
@@ -228,7 +237,7 @@ def test_both_streams_share_one_clock():
 
 def test_references_read_the_context_tokens_and_are_not_read():
     video, audio = hidden(VIDEO, 16, 1, refs=2), hidden(AUDIO, 8, 2, refs=3)
-    reader, windows = attention(), audio_windows(RealTime(), VIDEO, AUDIO, CPU)
+    reader, windows = attention(), a2v_groups(TARPWindows(), VIDEO, AUDIO, CPU)
     found, alone = reader(video, audio, windows).x, reader(video, audio, None).x
     assert torch.equal(found[:, VIDEO.tokens :], alone[:, VIDEO.tokens :])
     assert not torch.isclose(found[:, : VIDEO.tokens], alone[:, : VIDEO.tokens]).all(dim=-1).any()
@@ -243,7 +252,7 @@ def test_cost_is_linear_in_the_length():
         video, audio = Grid(frames, 2, 1, 1 / 16, 1 / 4), Grid(8 * frames, 1, 1, 1 / 32, 1 / 32)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             attention().requires_grad_(False)(
-                hidden(video, 16, 1), hidden(audio, 8, 2), audio_windows(RealTime(), video, audio, CPU)
+                hidden(video, 16, 1), hidden(audio, 8, 2), a2v_groups(TARPWindows(), video, audio, CPU)
             )
         costs.append(counter.get_total_flops())
     assert 4 * (costs[1] - costs[0]) == 2 * (costs[2] - costs[1]) == costs[3] - costs[2] > 0
@@ -297,10 +306,10 @@ def test_a_given_frame_teaches_nobody_and_learns_nothing():
     video = backbone.video.enter(input.video, backbone.context(input)[0])
     audio = backbone.audio.enter(input.audio, backbone.context(input)[1])
     x = video.x.detach().requires_grad_(True)
-    read = block.audio_context(audio, replace(video, x=x), video_windows(RealTime(), VIDEO, AUDIO, CPU))
+    read = block.audio_context(audio, replace(video, x=x), v2a_groups(TARPWindows(), VIDEO, AUDIO, CPU))
     read.x.sum().backward()
     assert (x.grad.abs().sum(dim=-1) > 0).tolist() == (~input.video.given).tolist()
-    windows = audio_windows(RealTime(), VIDEO, AUDIO, CPU)
+    windows = a2v_groups(TARPWindows(), VIDEO, AUDIO, CPU)
     found, alone = block.video_context(video, audio, windows).x, block.video_context(video, audio, None).x
     assert torch.equal((found == alone).all(dim=-1), input.video.given)
 
@@ -308,7 +317,12 @@ def test_a_given_frame_teaches_nobody_and_learns_nothing():
 def test_unequal_positions_and_negative_counts_are_refused():
     text = ByteText(characters=9, space=1, inner=8)
     with pytest.raises(ValueError, match="equal RoPE"):
-        replace(NUMBERS, text=text, reading=TimedReader, audio=replace(NUMBERS.audio, rope=Rope(sizes=(8, 0, 0))))
+        replace(
+            NUMBERS,
+            text=text,
+            text_attention=RotaryCrossAttention,
+            audio=replace(NUMBERS.audio, rope=Rope(sizes=(8, 0, 0))),
+        )
     with pytest.raises(ValueError, match="-1 context tokens"):
         replace(NUMBERS, num_context=-1)
 

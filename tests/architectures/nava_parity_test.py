@@ -9,7 +9,7 @@ import torch
 from nava_small import network, small
 from safetensors.torch import load_file, save_file
 
-from phonofilm.architectures.nava import AddedVoice
+from phonofilm.architectures.nava import TimbreInContext
 from phonofilm.checkpoints.folder import WEIGHTS, load_shards
 from phonofilm.checkpoints.importing import import_weights, renamed
 from phonofilm.diffusion.tokens import patchify, positions
@@ -109,7 +109,7 @@ def test_other_cases_are_far_away(golden, backbone):
 
 def test_an_added_voice_gives_other_numbers(golden, folder):
     """The default is not the release's quirk."""
-    ours = loaded(network(AddedVoice), folder)
+    ours = loaded(network(TimbreInContext), folder)
     with torch.no_grad():
         assert max(apart(golden, ours(made(golden, "text")), "text")) < 1e-5
         assert max(apart(golden, ours(made(golden, "voice")), "voice")) > 1e-3

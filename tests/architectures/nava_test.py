@@ -7,7 +7,7 @@ import torch
 from nava_small import network
 from torch.nn import functional as F
 
-from phonofilm.architectures.nava import AddedVoice, Fuse, OverwritingVoice
+from phonofilm.architectures.nava import TimbreInContext, TimbreOverSentinel, UnifiedFusionLayer
 from phonofilm.diffusion.flow import Bell, Indexed, velocity
 from phonofilm.diffusion.guidance import guided
 from phonofilm.diffusion.losses import FlowLoss
@@ -15,8 +15,8 @@ from phonofilm.diffusion.sampling import sigmas
 from phonofilm.diffusion.tasks import T2AV, Pair, compose
 from phonofilm.diffusion.tokens import positions
 from phonofilm.encoders.timbre import Timbres, Voiceless
-from phonofilm.network.blocks import State, Tower
-from phonofilm.network.layers import Reader, rope
+from phonofilm.network.blocks import State, WanLayer
+from phonofilm.network.layers import CrossAttention, rope
 from phonofilm.recipes.jova import jova_pocket, jova_study
 from phonofilm.recipes.nava import (
     caption,
@@ -67,14 +67,14 @@ def test_sizes_match_jovas_and_the_release():
 
 
 def test_a_fuse_layer_is_wans_layer_over_both_streams_in_a_row():
-    numbers = network(AddedVoice)
+    numbers = network(TimbreInContext)
     backbone = random(numbers.build())
     input, _ = made()
     ctx, _ = backbone.context(input)
     streams = backbone.video.enter(input.video, ctx), backbone.audio.enter(input.audio, ctx)
     fuse = backbone.blocks[3]
-    assert isinstance(fuse, Fuse)
-    tower = Tower(numbers.video)
+    assert isinstance(fuse, UnifiedFusionLayer)
+    tower = WanLayer(numbers.video)
     tower.load_state_dict({name.removeprefix("both."): t for name, t in fuse.state_dict().items()})
     video, audio = streams
     row = replace(
@@ -87,14 +87,14 @@ def test_a_fuse_layer_is_wans_layer_over_both_streams_in_a_row():
 
 
 def test_only_attention_and_tables_are_split_in_align_layers():
-    align, fuse = (network(AddedVoice).build().blocks[n] for n in (0, 3))
+    align, fuse = (network(TimbreInContext).build().blocks[n] for n in (0, 3))
     names = {name.removeprefix("video.") for name, _ in align.named_parameters() if name.startswith("video.")}
     assert names == {name.removeprefix("both.") for name, _ in fuse.named_parameters() if name.startswith("both.")}
     shared = {name for name, _ in align.named_parameters() if name.split(".")[0] not in ("video", "audio")}
     assert {name.split(".")[0] for name in shared} == {"norm_text", "mlp"}
 
 
-@pytest.mark.parametrize(("voice", "visible"), [(AddedVoice, True), (OverwritingVoice, False)])
+@pytest.mark.parametrize(("voice", "visible"), [(TimbreInContext, True), (TimbreOverSentinel, False)])
 def test_whose_voice_is_whose_is_seen_where_voices_are_added(voice, visible):
     backbone = random(network(voice).build())
     (one, _), (two, _) = made(), made(swapped=True)
@@ -103,7 +103,7 @@ def test_whose_voice_is_whose_is_seen_where_voices_are_added(voice, visible):
     assert not torch.allclose(first, backbone(made(silent=(0,))[0]).audio, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("voice", [AddedVoice, OverwritingVoice])
+@pytest.mark.parametrize("voice", [TimbreInContext, TimbreOverSentinel])
 def test_no_voice_is_the_null_vector_and_a_masked_one_leaves_the_text(voice):
     backbone = random(network(voice).build())
     input, _ = made(silent=(0, 1))
@@ -111,7 +111,7 @@ def test_no_voice_is_the_null_vector_and_a_masked_one_leaves_the_text(voice):
     null = backbone.context.voice.null
     placed = backbone.context(input)[0].x
     at = torch.tensor([1, 4])
-    expected = text[:, at] + null if voice is AddedVoice else null.expand(1, 2, -1)
+    expected = text[:, at] + null if voice is TimbreInContext else null.expand(1, 2, -1)
     torch.testing.assert_close(placed[:, at], expected)
     rest = torch.tensor([0, 2, 3, 5])
     torch.testing.assert_close(placed[:, rest], text[:, rest])
@@ -120,7 +120,7 @@ def test_no_voice_is_the_null_vector_and_a_masked_one_leaves_the_text(voice):
 
 
 def test_the_mask_closes_both_ways_in_every_layer():
-    backbone = random(network(AddedVoice).build())
+    backbone = random(network(TimbreInContext).build())
     input, _ = made()
     for name, other in (("video", "audio"), ("audio", "video")):
         alone = replace(input, links=CLOSED)
@@ -130,7 +130,7 @@ def test_the_mask_closes_both_ways_in_every_layer():
 
 
 def test_the_sounds_port_is_a_gated_convolution_on_its_own_tokens():
-    port = random(network(AddedVoice).audio.port())
+    port = random(network(TimbreInContext).audio.port())
     x, grid = torch.randn(2, 9, 4), Grid(6, 1, 1, 0.04, 0.04)
     weights = {name.removeprefix("enter_x."): p for name, p in port.named_parameters()}
 
@@ -166,7 +166,7 @@ def test_sound_turns_44_of_128_channels_on_the_videos_clock(recipe, start, frame
 
 
 def test_one_time_mlp_serves_both_streams():
-    backbone = random(network(AddedVoice).build())
+    backbone = random(network(TimbreInContext).build())
     sigma = torch.tensor([0.3])
     assert torch.equal(backbone.audio.time(sigma), backbone.video.time(sigma))
     assert not [name for name in backbone.state_dict() if name.startswith("audio.time")]
@@ -197,7 +197,7 @@ def test_the_loss_weighs_samples_by_their_level():
 
 def test_guidance_is_the_releases_sum_of_three_differences():
     """v + 3 (v - v_neg) + 3 (v - v_mask) for video; 2, 2 and 3 for voices in the sound."""
-    backbone = random(network(AddedVoice).build())
+    backbone = random(network(TimbreInContext).build())
     input, _ = made()
     swap = lambda **names: replace(input, cond=input.cond | {n: input.cond[o] for n, o in names.items()})  # noqa: E731
     v = backbone(input)
@@ -239,10 +239,10 @@ def test_every_line_of_bytes_has_its_sentinel():
     cond = experiment.encode([Prompt(speech=said), Prompt(speech=(("", "three"),)), Prompt(scene="nobody")])
     input = replace(made()[0], cond=cond)
     assert experiment.model.text.sentinels(input).sum(dim=1).tolist() == [2, 1, 0]
-    assert experiment.model.text.reading is not Reader  # characters have seconds
+    assert experiment.model.text.text_attention is not CrossAttention  # characters have seconds
 
 
 def test_what_cannot_be_had_is_said():
-    numbers = network(AddedVoice)
+    numbers = network(TimbreInContext)
     with pytest.raises(ValueError, match="equal width"):
         replace(numbers, audio=replace(numbers.audio, mlp=64))

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from phonofilm.architectures.ovi import ByteOvi, Ovi, Twin
+from phonofilm.architectures.ovi import ByteOvi, Ovi, OviBlock
 from phonofilm.cli.describe import parameters
 from phonofilm.diffusion.tokens import positions
 from phonofilm.encoders import tags
 from phonofilm.encoders.features import FeatureEncoder, Filled
 from phonofilm.network.backbone import ConvTowerConfig, TowerConfig
 from phonofilm.network.blocks import Hidden, State
-from phonofilm.network.context import TowerText, unplaced
-from phonofilm.network.layers import ConvEmbedding, Reader, Rope, rope
+from phonofilm.network.context import TowerText, without_positions
+from phonofilm.network.layers import ConvEmbedding, CrossAttention, Rope, rope
 from phonofilm.recipes.jova import jova_pocket, jova_study
 from phonofilm.recipes.ovi import ovi_paper, ovi_paper_720, ovi_pocket, ovi_seconds, ovi_study
 from phonofilm.types import CLOSED, Grid, Links, Prompt, Stream
@@ -45,7 +45,7 @@ def hidden(frames, seed, rows=1):
         rotation=rope(pos, ROPE),
         seconds=pos[..., 0],
         grid=grid,
-        ctx=unplaced(torch.randn(2, 3, 32, generator=generator), torch.ones(2, 3, dtype=torch.bool)),
+        ctx=without_positions(torch.randn(2, 3, 32, generator=generator), torch.ones(2, 3, dtype=torch.bool)),
     )
 
 
@@ -82,7 +82,7 @@ def test_towers_must_be_equal():
 
 @pytest.mark.parametrize("links", [CLOSED, Links(True, False), Links(False, True), Links(True, True)])
 def test_a_closed_link_computes_nothing_of_the_other_stream(links):
-    block, ran = randomised(Twin(CONV, CONV, Reader)), []
+    block, ran = randomised(OviBlock(CONV, CONV, CrossAttention)), []
     for name in ("video", "audio"):
         getattr(block, name).other.register_forward_hook(lambda *_, name=name: ran.append(name))
     block(state(links))
@@ -91,8 +91,8 @@ def test_a_closed_link_computes_nothing_of_the_other_stream(links):
 
 def test_fusion_is_a_second_attention_of_the_same_queries():
     """In closed form: the sum of both attentions goes through one output projection, and only one is rotated."""
-    block, given = randomised(Twin(CONV, CONV, Reader)), state(Links(True, True))
-    video, audio = block.video.look(given.video), block.audio.look(given.audio)
+    block, given = randomised(OviBlock(CONV, CONV, CrossAttention)), state(Links(True, True))
+    video, audio = block.video.self_attention(given.video), block.audio.self_attention(given.audio)
     layer, heads = block.video, 2
     q = layer.text.projection.queries(layer.norm_text(video.x))
     text, other = video.ctx.x, layer.other.norm(audio.x)
@@ -112,13 +112,13 @@ def test_fusion_is_a_second_attention_of_the_same_queries():
     k = turned(layer.other.norm_k(layer.other.k(other)).unflatten(-1, (heads, -1)), audio.rotation).flatten(2)
     fused = soft(turned(q, video.rotation), k, layer.other.v(other))
     expected = video.x + layer.text.out(plain + fused)
-    torch.testing.assert_close(layer.meet(video, audio).x, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(layer.fused_cross_attention(video, audio).x, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_both_directions_read_the_state_after_self_attention():
     """Swapping the streams and the towers swaps the results: no direction sees the other's update."""
-    block, given = randomised(Twin(CONV, CONV, Reader)), state(Links(True, True))
-    swapped = Twin(CONV, CONV, Reader)
+    block, given = randomised(OviBlock(CONV, CONV, CrossAttention)), state(Links(True, True))
+    swapped = OviBlock(CONV, CONV, CrossAttention)
     swapped.video.load_state_dict(block.audio.state_dict())
     swapped.audio.load_state_dict(block.video.state_dict())
     one, two = block(given), swapped(replace(given, video=given.audio, audio=given.video))
@@ -183,7 +183,9 @@ def test_sound_turns_by_time_alone():
     empty = torch.zeros(1, 5, 0)
     given = torch.zeros(1, 5, dtype=torch.bool)
     stream = Stream(x=torch.zeros(1, 5, 4), sigma=torch.ones(1), given=given, pos=pos, beside=empty, grid=grid)
-    rotation = port.enter(stream, unplaced(torch.zeros(1, 1, 256), torch.ones(1, 1, dtype=torch.bool))).rotation
+    rotation = port.enter(
+        stream, without_positions(torch.zeros(1, 1, 256), torch.ones(1, 1, dtype=torch.bool))
+    ).rotation
     assert (rotation.sin[0, 1:, :22] != 0).all()
     assert (rotation.sin[..., 22:] == 0).all()
     assert (rotation.cos[..., 22:] == 1).all()
@@ -234,4 +236,4 @@ def test_negatives_of_the_release_and_formats_of_its_weights():
     assert fields["video_text"](SPOKEN).endswith("Audio: rain")
     assert ovi_paper_720().encoders["audio_text"].encoder.field(SPOKEN).endswith("<ENDAUDCAP>")
     term = ovi_paper().guidance[0]
-    assert (term.video + 1, term.audio + 1) == (4.0, 3.0)
+    assert (term.video_scale, term.audio_scale) == (4.0, 3.0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from phonofilm.architectures.uniavgen import Layer, Meeting, MeetingLayer, ReleasedMelConfig, UniAVGen
+from phonofilm.architectures.uniavgen import Interaction, InteractionLayer, PairedLayer, ReleasedMelConfig, UniAVGen
 from phonofilm.checkpoints.folder import load_strictly
 from phonofilm.checkpoints.importing import changed, renamed
 from phonofilm.diffusion.tokens import patchify, positions
@@ -18,7 +18,7 @@ from phonofilm.network.alignment import Ramp, ReleasedRamp
 from phonofilm.network.backbone import TowerConfig
 from phonofilm.network.context import CharacterText
 from phonofilm.network.layers import Rope
-from phonofilm.recipes.uniavgen import FRESH, RENAMES, WAN, released_meeting, uniavgen_paper, uniavgen_paper_stage2
+from phonofilm.recipes.uniavgen import FRESH, RENAMES, WAN, released_interaction, uniavgen_paper, uniavgen_paper_stage2
 from phonofilm.types import CLOSED, AVInput, Grid, IndexClock, Links, Stream, Tokens
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -34,13 +34,15 @@ def golden():
 def backbone(golden):
     """The paper's recipe at another size, with the file's weights under its table of names."""
     space = Rope(sizes=(4, 4, 4))
-    meeting = replace(released_meeting(torch.float32), space=space, place=replace(space, theta=10000 ** (4 / 12)))
+    interaction = replace(
+        released_interaction(torch.float32), space=space, place=replace(space, theta=10000 ** (4 / 12))
+    )
     network = UniAVGen(
         video=TowerConfig(channels=12, width=36, heads=3, mlp=40, rope=space),
         audio=ReleasedMelConfig(channels=5, width=24, heads=2, mlp=28, rope=Rope(sizes=(12, 0, 0))),
         text=CharacterText(caption=("caption", 10), speech="speech", characters=10, inner=16, depth=2),
-        layers=(MeetingLayer, Layer, MeetingLayer),
-        meeting=meeting,
+        layers=(InteractionLayer, PairedLayer, InteractionLayer),
+        interaction=interaction,
     ).build()
     weights = {}
     for name, tensor in golden.items():
@@ -162,8 +164,8 @@ def test_training_has_the_same_network_without_the_releases_quirks(own):
     model = uniavgen_paper_stage2().model
     with torch.device("meta"):
         assert {name: tuple(t.shape) for name, t in model.build().state_dict().items()} == own
-    assert not isinstance(model.meeting.seen, ReleasedRamp)
-    assert isinstance(uniavgen_paper().model.meeting, Meeting)
+    assert not isinstance(model.interaction.seen, ReleasedRamp)
+    assert isinstance(uniavgen_paper().model.interaction, Interaction)
 
 
 def test_wan_and_what_is_fresh_cover_the_network_once(own):

@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from phonofilm.architectures.uniavgen import ByteUniAVGen, Layer, Meeting, MeetingLayer
+from phonofilm.architectures.uniavgen import ByteUniAVGen, Interaction, InteractionLayer, PairedLayer
 from phonofilm.diffusion.guidance import guided
 from phonofilm.diffusion.losses import FaceLoss
 from phonofilm.diffusion.sampling import sigmas
 from phonofilm.diffusion.tasks import T2AV, Pair, compose
 from phonofilm.diffusion.tokens import positions
 from phonofilm.encoders import text
-from phonofilm.network.alignment import MaskedWindow, Ramp, ReplicatedWindow, sorted_out
+from phonofilm.network.alignment import MaskedWindow, Ramp, ReplicatedWindow, group_by_frame
 from phonofilm.network.backbone import TowerConfig
 from phonofilm.network.blocks import Hidden
-from phonofilm.network.context import ByteText, CharacterContext, CharacterText, unplaced
-from phonofilm.network.layers import Reader, Rope, attend, rope, rotate
+from phonofilm.network.context import ByteText, CharacterContext, CharacterText, without_positions
+from phonofilm.network.layers import CrossAttention, Rope, attend, rope, rotate
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.recipes.uniavgen import RECIPES
 from phonofilm.types import CLOSED, AVOutput, Batch, Grid, IndexClock, Layout, Links, Prompt, Tokens
@@ -29,8 +29,10 @@ SMALL = ByteUniAVGen(
     video=TowerConfig(channels=6, **STREAM),
     audio=TowerConfig(channels=5, **STREAM),
     text=ByteText(fields=("speech",), characters=text.NUM_IDS, space=text.SPACE, inner=8),
-    layers=(MeetingLayer, Layer),
-    meeting=Meeting(window=MaskedWindow(0.125), seen=Ramp(), space=SPEC, place=replace(SPEC, scale=(100.0, 1.0, 1.0))),
+    layers=(InteractionLayer, PairedLayer),
+    interaction=Interaction(
+        window=MaskedWindow(0.125), seen=Ramp(), space=SPEC, place=replace(SPEC, scale=(100.0, 1.0, 1.0))
+    ),
 )
 
 
@@ -54,13 +56,13 @@ def hidden(grid, refs=0, seed=0):
         rotation=rope(pos, SPEC),
         seconds=pos[..., 0],
         grid=grid,
-        ctx=unplaced(torch.zeros(1, 0, 16), empty),
+        ctx=without_positions(torch.zeros(1, 0, 16), empty),
     )
 
 
 @pytest.fixture(scope="module")
 def layer():
-    return random(MeetingLayer(SMALL, Reader, 0))
+    return random(InteractionLayer(SMALL, CrossAttention, 0))
 
 
 def met(layer, video, audio):
@@ -124,9 +126,9 @@ def test_most_tokens_see_one_latent_frame():
     seen = Ramp()(VIDEO, AUDIO)
     assert sum(weights[1] == 0 for _, weights in seen) / 506 == pytest.approx(0.75, abs=0.02)
     assert all(0 <= b - a <= 1 for (a, b), _ in seen)
-    looks = sorted_out(seen)
-    assert all(looks.tokens[p][r] == token for token, (p, r) in enumerate(zip(looks.picture, looks.row)))
-    assert len(looks.pictures) < 506 / 3
+    groups = group_by_frame(seen)
+    assert all(groups.tokens[p][r] == token for token, (p, r) in enumerate(zip(groups.blend, groups.row)))
+    assert len(groups.blends) < 506 / 3
 
 
 def test_projecting_first_is_blending_first(layer):

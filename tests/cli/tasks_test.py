@@ -87,7 +87,7 @@ def test_every_task(run, arguments, task, note):
 
 
 def test_sound_alone_is_a_wav_with_a_manifest(run):
-    code, out, err = run(*WORDS, "--only", "sound", "--seed", "3")
+    code, out, err = run(*WORDS, "--only", "audio", "--seed", "3")
     assert (code, out, err) == (0, "clip.wav\n", "")
     wave, rate = read_wave("clip.wav")
     assert (wave.shape, rate) == ((1, 11333), 16000)
@@ -110,7 +110,7 @@ def test_tasks_in_a_file_of_prompts(run, inputs):
         {"clip": f"{inputs}/talk.mp4", "retake": "0.3:0.5", "name": "retaken", "image": None},
         {"continue": f"{inputs}/start.mp4", "name": "continued"},
         {"audio": f"{inputs}/half.wav", "name": "shown"},
-        {"scene": "rain", "only": "sound", "name": "heard"},
+        {"scene": "rain", "only": "audio", "name": "heard"},
     ]
     Path("prompts.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert run("--prompts", "prompts.jsonl", "-o", "clips")[0] == 0
@@ -176,11 +176,11 @@ BAD = {
     "voice in silence": (["--say", "", "--voice", "half.wav"], ["nobody says anything"]),
     "one name of two": (["--say", "left: set white", "--say", "bin blue"], ["'bin blue'", "who says it"]),
     "name without words": (["--say", "left:"], ["left says nothing"]),
-    "only what": (["--only", "pictures"], ["'pictures'", "'video' or 'sound'"]),
-    "only sound of a picture": (["--only", "sound", "--image", "none.png"], ["none.png"]),
-    "only sound of a video": (["--only", "sound", "--video", "mute.mp4"], ["only sound", "video is given"]),
+    "only what": (["--only", "pictures"], ["'pictures'", "'video' or 'audio'"]),
+    "only audio of a picture": (["--only", "audio", "--image", "none.png"], ["none.png"]),
+    "only audio of a video": (["--only", "audio", "--video", "mute.mp4"], ["only audio", "video is given"]),
     "only video to audio": (["--only", "video", "--audio", "half.wav"], ["only video", "audio is given"]),
-    "sound as mp4": (["--only", "sound", "-o", "x.mp4"], ["x.mp4", ".wav"]),
+    "sound as mp4": (["--only", "audio", "-o", "x.mp4"], ["x.mp4", ".wav"]),
     "video as wav": (["-o", "x.wav"], ["x.wav", ".mp4"]),
     "no such combination": (
         ["--voice", "half.wav", "--video", "mute.mp4"],
@@ -208,7 +208,7 @@ def test_a_model_says_what_it_was_trained_for(run, model_folder):
     result = run(*WORDS, "--audio", "half.wav", model=("--model", str(model_folder)))
     line = "jova_study was not trained for a2v (from audio); it can make t2av (from a prompt alone), i2av (from image)"
     refused(result, line)
-    result = run(*WORDS, "--only", "sound", model=("--model", str(model_folder)))
+    result = run(*WORDS, "--only", "audio", model=("--model", str(model_folder)))
     refused(result, "not trained for t2a (from a prompt alone, without video)")
 
 

@@ -196,7 +196,7 @@ def test_guidance_off_is_another_clip(done):
 def test_all_done_means_a_new_page_alone(place, done, monkeypatch):
     folder, _ = done
     (folder / "report.md").unlink()
-    for name in ("do", "film_of"):
+    for name in ("run_job", "pipeline_of"):
         monkeypatch.setattr(work, name, None)
     assert do(opened(place, folder, GUIDED))
     assert (folder / "report.md").exists()
@@ -260,7 +260,7 @@ def test_prompts_that_suit_nobody_are_refused(place, tmp_path):
 
 def test_a_part_does_its_jobs_and_leaves_the_page_to_others(place, tmp_path, capsys, monkeypatch):
     seen = []
-    monkeypatch.setattr(work, "do", lambda comparison, job, *rest: seen.append((job.arm, job.seed)))
+    monkeypatch.setattr(work, "run_job", lambda comparison, job, *rest: seen.append((job.arm, job.seed)))
     assert not do(opened(place, tmp_path), replace(MACHINE, part=(1, 2)))
     assert seen == [(arm, seed) for seed in (0, 1) for arm in ("light mouth", "light, unguided")]
     assert "job 6 of 6: light, unguided, seed 1" in (out := capsys.readouterr().out)

@@ -6,8 +6,8 @@ from functools import cache
 import pytest
 import torch
 
-from phonofilm.architectures.ccl import Block, ContextAttention, audio_windows
-from phonofilm.architectures.uniavgen import MeetingLayer
+from phonofilm.architectures.ccl import CCLBlock, CrossModalContextAttention, a2v_groups
+from phonofilm.architectures.uniavgen import InteractionLayer
 from phonofilm.compare.plan import check_prompts, trained_as
 from phonofilm.compare.studies import ccl as studies_ccl
 from phonofilm.compare.studies import uniavgen as studies_uniavgen
@@ -16,10 +16,10 @@ from phonofilm.diffusion.losses import FaceLoss
 from phonofilm.diffusion.tokens import positions
 from phonofilm.errors import UserError
 from phonofilm.evaluate.metrics import METRICS
-from phonofilm.network.alignment import MaskedWindow, Shown
+from phonofilm.network.alignment import MaskedWindow, NearestFrame
 from phonofilm.network.blocks import Hidden, State
-from phonofilm.network.context import unplaced
-from phonofilm.network.layers import Reader, Rope, rope
+from phonofilm.network.context import without_positions
+from phonofilm.network.layers import CrossAttention, Rope, rope
 from phonofilm.recipes import ccl
 from phonofilm.recipes.lookup import find_function, find_recipe, names_of
 from phonofilm.types import Grid, Links
@@ -138,7 +138,7 @@ def hidden(grid, width, seed):
         rotation=rope(pos, SPEC),
         seconds=pos[..., 0],
         grid=grid,
-        ctx=unplaced(torch.randn(2, 3, width, generator=generator), torch.ones(2, 3, dtype=torch.bool)),
+        ctx=without_positions(torch.randn(2, 3, width, generator=generator), torch.ones(2, 3, dtype=torch.bool)),
     )
 
 
@@ -149,7 +149,7 @@ def state(video, audio, links=OPEN):
 def small(**changes):
     """A CCL block's numbers: heads of 32, text without positions."""
     model = ccl.model(heads=(2, 1), head=32, mlp=32, num_blocks=1)
-    return replace(model, **({"reading": Reader, "num_context": 3} | changes))
+    return replace(model, **({"reading": CrossAttention, "num_context": 3} | changes))
 
 
 def same(one, other):
@@ -158,7 +158,7 @@ def same(one, other):
 
 
 def test_a_gate_of_one_is_no_gate_and_of_zero_is_a_closed_link():
-    plain = random(Block(small(num_context=0)))
+    plain = random(CCLBlock(small(num_context=0)))
     gated = studies_ccl.GatedBlock(small(num_context=0)).eval()
     rest = gated.load_state_dict(plain.state_dict(), strict=False)
     gates = [part.out.gate for part in (gated.video_context, gated.audio_context)]
@@ -179,7 +179,7 @@ def test_a_fresh_gate_learns_though_it_is_closed():
 
 def test_windows_as_wide_as_the_clip_are_no_windows():
     windows = replace(small().partition, num_frames=30.0)
-    own, whole = random(Block(small(partition=windows))), studies_ccl.Whole(small()).eval()
+    own, whole = random(CCLBlock(small(partition=windows))), studies_ccl.Whole(small()).eval()
     whole.load_state_dict(own.state_dict())
     torch.testing.assert_close(whole(state(64, 32)).video.x, own(state(64, 32)).video.x, rtol=1e-4, atol=1e-5)
     _, heard = whole.windows(VIDEO, AUDIO, torch.device("cpu"))
@@ -188,10 +188,10 @@ def test_windows_as_wide_as_the_clip_are_no_windows():
 
 def test_without_routing_given_tokens_read_and_are_taught():
     numbers = small()
-    routed = random(ContextAttention(numbers.video, numbers.audio, 3, numbers.shared(numbers.video)))
+    routed = random(CrossModalContextAttention(numbers.video, numbers.audio, 3, numbers.shared(numbers.video)))
     free = studies_ccl.Unrouted(numbers.video, numbers.audio, 3, numbers.shared(numbers.video)).eval()
     free.load_state_dict(routed.state_dict())
-    met, windows = state(64, 32), audio_windows(numbers.partition, VIDEO, AUDIO, torch.device("cpu"))
+    met, windows = state(64, 32), a2v_groups(numbers.partition, VIDEO, AUDIO, torch.device("cpu"))
     moved, kept = free(met.video, met.audio, windows), routed(met.video, met.audio, windows)
     assert torch.equal((moved.x == kept.x).all(dim=-1), ~met.video.given)
     assert torch.equal(moved.given, met.video.given)
@@ -205,17 +205,17 @@ def test_without_routing_given_tokens_read_and_are_taught():
 
 
 def test_ovis_exchange_between_ccls_towers_adds_nothing_where_links_are_closed():
-    block = random(studies_ccl.OviBlock(small()))
+    block = random(studies_ccl.OviExchangeBlock(small()))
     closed, met = block(state(64, 32, Links(False, False))), block(state(64, 32))
     alone = state(64, 32)
     same(closed, State(video=block.twin.video(alone.video), audio=block.twin.audio(alone.audio), links=alone.links))
     assert not torch.allclose(met.video.x, closed.video.x, atol=1e-3)
 
 
-def meeting_layer(kind):
+def interaction_layer(kind):
     """A layer of UniAVGen's study, whose heads have 64 channels."""
     model = studies_uniavgen.network(find_recipe("uniavgen_study"))
-    return random(kind(model, Reader, 0))
+    return random(kind(model, CrossAttention, 0))
 
 
 def wide():
@@ -227,7 +227,9 @@ def wide():
 
 
 def test_where_the_exchange_brings_nothing_its_place_does_not_matter():
-    layers = [meeting_layer(kind) for kind in (MeetingLayer, studies_uniavgen.BeforeText, studies_uniavgen.BeforeMLP)]
+    layers = [
+        interaction_layer(kind) for kind in (InteractionLayer, studies_uniavgen.BeforeText, studies_uniavgen.BeforeMLP)
+    ]
     met = [layer(wide()).video.x for layer in layers]
     assert not torch.allclose(met[0], met[1], atol=1e-3)
     assert not torch.allclose(met[1], met[2], atol=1e-3)
@@ -241,7 +243,7 @@ def test_where_the_exchange_brings_nothing_its_place_does_not_matter():
 
 
 def test_without_a_mask_is_a_mask_of_ones():
-    masked, unmasked = meeting_layer(MeetingLayer), meeting_layer(studies_uniavgen.Unmasked)
+    masked, unmasked = interaction_layer(InteractionLayer), interaction_layer(studies_uniavgen.Unmasked)
     unmasked.load_state_dict({n: t for n, t in masked.state_dict().items() if not n.startswith("face.")})
     torch.nn.init.zeros_(masked.face.out.weight)
     torch.nn.init.constant_(masked.face.out.bias, 50.0)
@@ -249,7 +251,7 @@ def test_without_a_mask_is_a_mask_of_ones():
 
 
 def test_global_attention_is_blind_to_order_but_not_to_time():
-    layer = meeting_layer(studies_uniavgen.Everywhere)
+    layer = interaction_layer(studies_uniavgen.Everywhere)
     video, audio = wide().video, wide().audio
     face, order = torch.ones(2, VIDEO.tokens), torch.randperm(AUDIO.tokens)
     plain = layer.a2v(video, audio, face).x
@@ -262,7 +264,7 @@ def test_global_attention_is_blind_to_order_but_not_to_time():
 
 
 def test_the_same_interval_is_what_is_shown_and_heard_at_once():
-    window, seen = MaskedWindow(0.0)(VIDEO, AUDIO), Shown()(VIDEO, AUDIO)
+    window, seen = MaskedWindow(0.0)(VIDEO, AUDIO), NearestFrame()(VIDEO, AUDIO)
     ends = [1 / 24 + frame * 4 / 24 for frame in range(VIDEO.frames)]
     for token, (frames, weights) in enumerate(seen):
         middle = (token + 0.5) * AUDIO.step

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from phonofilm.diffusion.guidance import Away, Both, Skipping, Swap, guided, together, unlinked
+from phonofilm.diffusion.guidance import Both, Guidance, Skipping, Swap, guided, together, unlinked
 from phonofilm.diffusion.tasks import T2AV, Pair, compose
 from phonofilm.types import CLOSED, AVOutput, Grid, Layout, Tokens
 
@@ -42,15 +42,15 @@ def test_no_terms_change_nothing(input):
 
 
 def test_each_stream_has_its_weight(input):
-    away = Away(edit=Swap((("text", "text.negative"),)), video=2.0, audio=0.5)
-    assert value(guided(model, away)(input)) == (13.0 + 2 * 2, 13.0 + 0.5 * 2)
+    term = Guidance(contrast=Swap((("text", "text.negative"),)), video_scale=3.0, audio_scale=1.5)
+    assert value(guided(model, term)(input)) == (13.0 + 2 * 2, 13.0 + 0.5 * 2)
 
 
 def test_terms_add_up(input):
     terms = (
-        Away(edit=Swap((("text", "text.negative"),)), video=1.0, audio=1.0),
-        Away(edit=unlinked, video=1.0, audio=0.0),
-        Away(edit=Both((unlinked, Skipping(frozenset({4})))), video=0.1, audio=0.0),
+        Guidance(contrast=Swap((("text", "text.negative"),)), video_scale=2.0, audio_scale=2.0),
+        Guidance(contrast=unlinked, video_scale=2.0, audio_scale=1.0),
+        Guidance(contrast=Both((unlinked, Skipping(frozenset({4})))), video_scale=1.1, audio_scale=1.0),
     )
     assert value(guided(model, *terms)(input)) == (13.0 + 2 + 10 + 0.1 * (13 - 103), 13.0 + 2)
 
@@ -62,8 +62,8 @@ def test_a_term_counts_only_at_its_noise_levels(input):
         calls.append(input.links)
         return model(input)
 
-    late = Away(edit=unlinked, video=1.0, audio=1.0, sigmas=(0.0, 0.4))
-    at_edge = Away(edit=unlinked, video=1.0, audio=1.0, sigmas=(0.2, 0.5))
+    late = Guidance(contrast=unlinked, video_scale=2.0, audio_scale=2.0, sigmas=(0.0, 0.4))
+    at_edge = Guidance(contrast=unlinked, video_scale=2.0, audio_scale=2.0, sigmas=(0.2, 0.5))
     assert value(guided(counting, late)(input)) == (13.0, 13.0)
     assert len(calls) == 1
     assert value(guided(counting, at_edge)(input)) == (23.0, 23.0)
@@ -71,12 +71,12 @@ def test_a_term_counts_only_at_its_noise_levels(input):
 
 
 def test_finish_sees_the_plain_and_the_guided_velocity(input):
-    away = Away(edit=unlinked, video=1.0, audio=1.0)
+    term = Guidance(contrast=unlinked, video_scale=2.0, audio_scale=2.0)
 
     def halfway(input, plain, moved):
         return AVOutput(video=(plain.video + moved.video) / 2, audio=moved.audio)
 
-    assert value(guided(model, away, finish=halfway)(input)) == (18.0, 23.0)
+    assert value(guided(model, term, finish=halfway)(input)) == (18.0, 23.0)
 
 
 def test_dropout_swaps_rows_alone(input):
@@ -108,7 +108,7 @@ def test_passes_of_one_kind_share_a_call_and_change_nothing():
         calls.append(len(input.video.x))
         return backbone(input)
 
-    edits = [lambda input: input, experiment.guidance[0].edit, unlinked, Skipping(frozenset({0}))]
+    edits = [lambda input: input, experiment.guidance[0].contrast, unlinked, Skipping(frozenset({0}))]
     shared = together(counting, [edit(start) for edit in edits])
     assert calls == [4, 2, 2]
     for output, edit in zip(shared, edits):

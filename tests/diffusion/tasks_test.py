@@ -31,7 +31,7 @@ from phonofilm.diffusion.tasks import (
 from phonofilm.encoders.timbre import Timbres
 from phonofilm.errors import UserError
 from phonofilm.recipes.lookup import find_recipe
-from phonofilm.types import CLOSED, AVOutput, Batch, Grid, Layout, Prompt, Sound, Span
+from phonofilm.types import CLOSED, Audio, AVOutput, Batch, Grid, Layout, Prompt, Span
 
 LAYOUT = Layout(Grid(4, 2, 2, 1 / 24, 4 / 24), Grid(20, 1, 1, 0.032, 0.032))
 
@@ -170,7 +170,7 @@ def test_a_recipe_finds_the_task_or_says_what_it_can():
 def test_a_recipe_whose_network_cannot_do_a_task_says_so():
     experiment = every_task()
     with pytest.raises(ValueError, match="a speaker encoder and no condition"):
-        replace(experiment, hear=Loudness())
+        replace(experiment, speaker_encoder=Loudness())
     for task, problem in (
         (T2AV, "t2av lays 0 channels beside a video token, the network takes 32"),
         (placed(RETAKE, Beside(4)), "retake lays 20 channels beside a video token, the network takes 32"),
@@ -185,12 +185,12 @@ def test_an_encoder_may_read_the_voices():
     experiment = replace(
         every_task(),
         voices={"voice": Timbres(1)},
-        hear=Loudness(),
+        speaker_encoder=Loudness(),
         tasks=((voiced(placed(T2AV, PLACE)), 1.0), (placed(T2AV, PLACE), 1.0)),
     )
     prompts = [Prompt(speech=(("left", "a"), ("right", "b"))), Prompt(scene="rain")]
-    loud = Sound(torch.full((1, 100), 0.5), 16000)
-    heard = experiment.encode(prompts, voices=[experiment.heard((("right", loud),)), ()])
+    loud = Audio(torch.full((1, 100), 0.5), 16000)
+    heard = experiment.encode(prompts, voices=[experiment.speaker_vectors((("right", loud),)), ()])
     assert heard["voice"].x[..., 0].tolist() == [[0, 0.25], [0, 0]]
     assert not experiment.encode(prompts)["voice"].x.any()
     assert experiment.task_for(frozenset({"voice"})).name == "t2av+voice"

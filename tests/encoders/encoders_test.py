@@ -7,7 +7,7 @@ from phonofilm.encoders import text
 from phonofilm.encoders.features import FeatureEncoder
 from phonofilm.encoders.trained_speaker import TrainedSpeaker
 from phonofilm.errors import UserError
-from phonofilm.types import Prompt, Sound
+from phonofilm.types import Audio, Prompt
 
 PROMPT = Prompt(scene="A woman,  red hair", sound="a high voice", speech=(("left", "Hi."), ("right", "Bye.")))
 
@@ -78,7 +78,7 @@ def test_a_speaker_encoder_in_torchscript(tmp_path):
             return wave.square().mean(dim=1, keepdim=True).expand(-1, 3)
 
     torch.jit.trace(Loudness(), torch.ones(1, 16)).save(tmp_path / "speaker.pt")
-    voice = Sound(torch.full((2, 48000), 0.5), 48000)
+    voice = Audio(torch.full((2, 48000), 0.5), 48000)
     hear = TrainedSpeaker(3, str(tmp_path))
     torch.testing.assert_close(hear(voice), torch.full((3,), 0.25), atol=1e-3, rtol=0)
     with pytest.raises(UserError, match="vectors of 3 numbers, this model reads 192"):

@@ -23,13 +23,13 @@ from phonofilm.diffusion.tokens import audio_tokens
 from phonofilm.errors import UserError
 from phonofilm.files.loudness import LEVEL, level
 from phonofilm.generation.inputs import fit
-from phonofilm.generation.pipeline import Film, place_given
+from phonofilm.generation.pipeline import Pipeline, place_given
 from phonofilm.puppets import references
 from phonofilm.puppets.script import split_of, write_script
 from phonofilm.puppets.voice import speak
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.train import draw
-from phonofilm.types import Request, Sound
+from phonofilm.types import Audio, Request
 
 SHORT = Reference(seconds=0.1, silence=0.03)
 LISTENING = listening()
@@ -244,21 +244,21 @@ def test_a_request_reads_what_training_read(prepared):
         training=Training(),
         hash="",
     )
-    film = Film(name="tiny", checkpoint=checkpoint)
-    request = Request(prompt=sample.prompt, voice=(("", Sound(wave, 16000)),))
-    film.check(request)
-    geometry, task = film.kind(request)
+    pipeline = Pipeline(name="tiny", checkpoint=checkpoint)
+    request = Request(prompt=sample.prompt, voice=(("", Audio(wave, 16000)),))
+    pipeline.check(request)
+    geometry, task = pipeline.kind(request)
     assert (task.name, task.reference) == ("t2av+voice", WANTED)
     layout = task.layout(LISTENING.layout(geometry, source.video_codec, source.audio_codec))
     like = Pair(torch.zeros(1, layout.video.tokens, 16), torch.zeros(1, layout.audio.tokens + layout.audio_refs, 20))
     for gain in (1.0, 0.02, 40.0):  # a recording may be faint, and as floats beyond full scale
-        request = replace(request, voice=(("", Sound(gain * wave, 16000)),))
+        request = replace(request, voice=(("", Audio(gain * wave, 16000)),))
         with torch.no_grad():
-            placed = place_given(film, [request], [fit(request, geometry, 16000)], layout, like).audio[0]
+            placed = place_given(pipeline, [request], [fit(request, geometry, 16000)], layout, like).audio[0]
         torch.testing.assert_close(placed[layout.audio.tokens :], sample.reference.mT, rtol=2e-3, atol=2e-3)
         assert not placed[: layout.audio.tokens].any()
     with pytest.raises(UserError, match=r"lasts 0.99 s, this model listens to 1 s"):
-        film.check(replace(request, voice=(("", Sound(wave[:, :15840], 16000)),)))
+        pipeline.check(replace(request, voice=(("", Audio(wave[:, :15840], 16000)),)))
 
 
 @pytest.mark.parametrize("name", ["uniavgen_pocket", "uniavgen_study"])

@@ -17,7 +17,7 @@ from phonofilm.cli import main
 from phonofilm.cli.generate import read_jobs
 from phonofilm.data.cache import Cache, Meta, missing_shards, shard_path, write_shard
 from phonofilm.data.prepare import Wanted, prepare
-from phonofilm.diffusion.guidance import Away, Swap, guided
+from phonofilm.diffusion.guidance import Guidance, Swap, guided
 from phonofilm.encoders.speaker import PitchAndCepstrum, measure
 from phonofilm.errors import UserError
 from phonofilm.files.media import read_manifest, write_wave
@@ -27,7 +27,7 @@ from phonofilm.puppets.script import split_of
 from phonofilm.puppets.voice import VOICES, speak
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.train import draw
-from phonofilm.types import AVOutput, Prompt, Sound
+from phonofilm.types import Audio, AVOutput, Prompt
 
 HEAR = PitchAndCepstrum()
 TWO = Prompt(speech=(("left", "bin blue"), ("right", "set red"), ("left", "now")))
@@ -36,12 +36,12 @@ TWO = Prompt(speech=(("left", "bin blue"), ("right", "set red"), ("left", "now")
 def tone(pitch, rate=16000, seconds=0.6):
     """The first harmonics of a pitch, all below 5 kHz."""
     times = torch.arange(round(seconds * rate)) / rate
-    return Sound(sum(torch.sin(2 * math.pi * pitch * k * times) / k for k in range(1, 10))[None] / 3, rate)
+    return Audio(sum(torch.sin(2 * math.pi * pitch * k * times) / k for k in range(1, 10))[None] / 3, rate)
 
 
 @lru_cache
 def said(words, voice):
-    return Sound(speak(words, voice).wave[None], 16000)
+    return Audio(speak(words, voice).wave[None], 16000)
 
 
 @pytest.mark.parametrize("pitch", [90.0, 140.0, 310.0])
@@ -62,7 +62,7 @@ def test_a_vector_knows_neither_loudness_nor_sample_rate():
     ("sound", "problem"),
     [
         (tone(200.0, 8000), "a voice at 8000 Hz: the speaker encoder needs at least 16000 Hz"),
-        (Sound(torch.zeros(1, 9000), 16000), "less than 0.1 s of the voice is voiced"),
+        (Audio(torch.zeros(1, 9000), 16000), "less than 0.1 s of the voice is voiced"),
         (tone(200.0, seconds=0.01), "less than 0.1 s"),
     ],
 )
@@ -85,7 +85,7 @@ def test_references_are_other_sentences_of_the_split_in_the_same_voice():
     again = references({"right": "ben"}, ["bin blue"], seed=4, split="val")
     assert torch.equal(waves["right"], again["right"])
     assert not torch.equal(waves["right"][:, :4000], references(voices, [], seed=5, split="val")["right"][:, :4000])
-    heights = [measure(Sound(wave, 16000))[1].item() for wave in waves.values()]
+    heights = [measure(Audio(wave, 16000))[1].item() for wave in waves.values()]
     assert heights[0] - heights[1] > 0.4  # a woman's voice, a man's
 
 
@@ -217,7 +217,7 @@ def test_recipes_for_comparisons_take_clips_without_voices():
     for name in ("nava_pocket_joint", "nava_study_joint"):
         joint = find_recipe(name)
         assert {kind.name for kind, _ in joint.tasks} == {"t2av", "i2av"}
-        assert joint.hear is None
+        assert joint.speaker_encoder is None
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +253,7 @@ def test_guidance_by_the_voice_costs_nothing_where_none_is_given(cached):
     input, _ = planned(experiment, cache, "t2av")
     prompts = [TWO] * 6
     vector = (("left", torch.ones(HEAR.channels)),)
-    term = Away(edit=Swap((("voice", "voice.null"),)), video=0.0, audio=1.5)
+    term = Guidance(contrast=Swap((("voice", "voice.null"),)), video_scale=1.0, audio_scale=2.5)
     calls = []
 
     def model(input):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from phonofilm.generation.checks import sound_findings
+from phonofilm.generation.checks import audio_findings
 from phonofilm.types import Clip
 
 RATE = 16000
@@ -21,7 +21,7 @@ def tone(gain=0.5, seconds=1.0):
 
 
 def names(audio, frames=24):
-    return [finding.name for finding in sound_findings(clip(audio, frames))]
+    return [finding.name for finding in audio_findings(clip(audio, frames))]
 
 
 def test_a_good_clip_has_no_findings():
@@ -33,7 +33,7 @@ def test_a_good_clip_has_no_findings():
 def test_what_is_not_a_number(value):
     audio = tone()
     audio[0, 7] = value
-    (finding,) = sound_findings(clip(audio))
+    (finding,) = audio_findings(clip(audio))
     assert finding.name == "nan"
     assert "1 samples" in finding.message
 

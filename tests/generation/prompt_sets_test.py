@@ -7,7 +7,7 @@ from PIL import Image
 
 from phonofilm.cli import main
 from phonofilm.cli.generate import read_jobs
-from phonofilm.cli.prompts import VerseBench
+from phonofilm.cli.prompt_sets import VerseBench
 from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import find_entries
 from phonofilm.files.media import write_wave

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from phonofilm.network.context import Words, spread, words
+from phonofilm.network.context import Words, evenly_spaced, words
 from phonofilm.network.layers import Modulation, Rope, TimeEmbedding, attend, rope, rotate
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Prompt
@@ -61,7 +61,7 @@ def test_given_tokens_take_the_row_of_level_zero():
 
 def test_letters_are_spread_over_the_clip_and_padding_does_not_count():
     mask = torch.tensor([[True] * 4, [True, True, False, False]])
-    seconds = spread(mask, 2.2, 0.1)[..., 0]
+    seconds = evenly_spaced(mask, 2.2, 0.1)[..., 0]
     torch.testing.assert_close(seconds[0], torch.tensor([0.35, 0.85, 1.35, 1.85]))
     torch.testing.assert_close(seconds[1, :2], torch.tensor([0.6, 1.6]))
 

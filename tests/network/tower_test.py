@@ -8,9 +8,9 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
 from phonofilm.network.backbone import PooledConvTowerConfig, PooledDataTowerConfig, PooledTowerConfig, TowerConfig
-from phonofilm.network.blocks import Hidden, Tower
-from phonofilm.network.context import TowerText, unplaced
-from phonofilm.network.layers import Rope, TimedReader, rope
+from phonofilm.network.blocks import Hidden, WanLayer
+from phonofilm.network.context import TowerText, without_positions
+from phonofilm.network.layers import Rope, RotaryCrossAttention, rope
 from phonofilm.types import Grid
 
 CONFIG = TowerConfig(width=32, heads=2, mlp=48, channels=4, rope=Rope(sizes=(8, 4, 4)))
@@ -45,7 +45,9 @@ def hidden(tokens=6, batch=2, length=5):
         rotation=rope(pos, CONFIG.rope),
         seconds=pos[..., 0],
         grid=Grid(tokens, 1, 1, 0.1, 0.1),
-        ctx=unplaced(torch.randn(batch, length, 32, generator=generator), torch.ones(batch, length, dtype=torch.bool)),
+        ctx=without_positions(
+            torch.randn(batch, length, 32, generator=generator), torch.ones(batch, length, dtype=torch.bool)
+        ),
     )
 
 
@@ -58,7 +60,7 @@ def random(network):
 
 def test_a_tower_layer_is_diffusers_wan_block():
     theirs = random(WanTransformerBlock(32, 48, 2, cross_attn_norm=True, eps=1e-6))
-    ours = Tower(CONFIG)
+    ours = WanLayer(CONFIG)
     state = {}
     for name, tensor in ours.state_dict().items():
         stem, end = (name, "") if name in NAMES else name.rsplit(".", 1)
@@ -75,25 +77,25 @@ def test_a_tower_layer_is_diffusers_wan_block():
 @pytest.mark.parametrize("tokens", [0, 1])
 def test_a_stream_of_few_tokens_passes(tokens):
     stream = hidden(tokens=tokens)
-    assert random(Tower(CONFIG))(stream).x.shape == stream.x.shape
+    assert random(WanLayer(CONFIG))(stream).x.shape == stream.x.shape
 
 
 def test_a_timed_reader_hears_the_distance_and_a_plain_one_does_not():
     stream = hidden()
     later = replace(stream, rotation=rope(torch.full((2, 6, 3), 2.0), CONFIG.rope))
     placed = rope(torch.zeros(2, 5, 3), CONFIG.rope)
-    for reading, hears in ((TimedReader, True), (type(Tower(CONFIG).text), False)):
-        tower = random(Tower(CONFIG, reading))
+    for text_attention, hears in ((RotaryCrossAttention, True), (type(WanLayer(CONFIG).text), False)):
+        tower = random(WanLayer(CONFIG, text_attention))
         ctx = replace(stream.ctx, rotation=placed)
-        one, two = (tower.read(replace(s, ctx=ctx)).x for s in (stream, later))
+        one, two = (tower.cross_attention(replace(s, ctx=ctx)).x for s in (stream, later))
         assert torch.equal(one, two) != hears
 
 
 def test_masked_text_is_not_read():
-    tower, stream = random(Tower(CONFIG)), hidden()
+    tower, stream = random(WanLayer(CONFIG)), hidden()
     mask = torch.tensor([True, True, False, True, False]).expand(2, -1)
     marred = torch.where(mask.unsqueeze(-1), stream.ctx.x, 9.0)
-    one, two = (tower(replace(stream, ctx=unplaced(x, mask))).x for x in (stream.ctx.x, marred))
+    one, two = (tower(replace(stream, ctx=without_positions(x, mask))).x for x in (stream.ctx.x, marred))
     torch.testing.assert_close(one, two)
 
 
@@ -110,5 +112,5 @@ def test_pooled_text_joins_the_time_vectors_from_nothing(config, generator):
     sigma, text = torch.rand(2, generator=generator), torch.randn(2, 5, generator=generator)
     assert torch.equal(pooled.time(sigma, text), plain.time(sigma))
     weight = torch.nn.init.normal_(pooled.time.pooled.weight)
-    expected = plain.time.spread(plain.time.embedding(sigma) + (text @ weight.T)[:, None])
+    expected = plain.time.project(plain.time.embedding(sigma) + (text @ weight.T)[:, None])
     torch.testing.assert_close(pooled.time(sigma, text), expected)

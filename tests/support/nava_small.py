@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from phonofilm.architectures.nava import NAVA, AddedVoice, OverwritingVoice
+from phonofilm.architectures.nava import NAVA, TimbreInContext, TimbreOverSentinel
 from phonofilm.network.backbone import ConvTowerConfig, TowerConfig
 from phonofilm.network.context import VoicedFeatures
 from phonofilm.network.layers import Rope
@@ -11,7 +11,7 @@ from phonofilm.recipes.nava import nava_release, renames
 RENAMES = renames(2, 2)
 
 
-def network(voice: type[AddedVoice]) -> NAVA:
+def network(voice: type[TimbreInContext]) -> NAVA:
     """Two layers of both kinds, width 24; tokens of 3 channels times 4 cells, and of 4 channels."""
     sizes = {"width": 24, "heads": 2, "mlp": 32}
     return NAVA(
@@ -28,4 +28,4 @@ def network(voice: type[AddedVoice]) -> NAVA:
 
 def small():
     """The release's choices at this size."""
-    return replace(nava_release(), name="nava_small:small", model=network(OverwritingVoice))
+    return replace(nava_release(), name="nava_small:small", model=network(TimbreOverSentinel))

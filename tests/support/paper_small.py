@@ -9,8 +9,8 @@ from transformers import ByT5Tokenizer, T5Config, T5EncoderModel, UMT5Config, UM
 
 from phonofilm.architectures.ccl import CCL
 from phonofilm.architectures.jova import JoVA
-from phonofilm.architectures.nava import OverwritingVoice
-from phonofilm.architectures.uniavgen import Layer, MeetingLayer, ReleasedMelConfig, UniAVGen
+from phonofilm.architectures.nava import TimbreOverSentinel
+from phonofilm.architectures.uniavgen import InteractionLayer, PairedLayer, ReleasedMelConfig, UniAVGen
 from phonofilm.checkpoints.folder import Training, save_checkpoint
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
@@ -20,11 +20,11 @@ from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders.trained_speaker import TrainedSpeaker
 from phonofilm.network.backbone import StreamConfig, TowerConfig
 from phonofilm.network.context import CharacterText, EmbeddedText, TowerText
-from phonofilm.network.layers import Reader, Rope
+from phonofilm.network.layers import CrossAttention, Rope
 from phonofilm.recipes.ccl import ccl_paper
 from phonofilm.recipes.jova import CELLS, MASKS, jova_paper
 from phonofilm.recipes.nava import nava_release
-from phonofilm.recipes.uniavgen import released_meeting, uniavgen_paper
+from phonofilm.recipes.uniavgen import released_interaction, uniavgen_paper
 
 STATISTICS = {"latents_mean": [0.5, 0.0, -0.5], "latents_std": [1.0, 2.0, 0.5]}
 WAN = STATISTICS | {"base_dim": 4, "z_dim": 3, "dim_mult": [1, 2, 2, 2], "num_res_blocks": 1}
@@ -96,7 +96,7 @@ def ccl():
         video=TowerConfig(channels=12, rope=ROPE, **WIDTH),
         audio=TowerConfig(channels=4, rope=Rope(sizes=(12, 0, 0)), **WIDTH),
         text=TowerText(video=("text", 12), audio=("text", 12)),
-        reading=Reader,
+        text_attention=CrossAttention,
         num_blocks=2,
         rate=4.0,
     )
@@ -109,10 +109,10 @@ def ovi():
 
 
 def nava():
-    model = network(OverwritingVoice)
+    model = network(TimbreOverSentinel)
     model = replace(model, audio=replace(model.audio, channels=16))
     voices = {name: replace(voice, channels=SPEAKER) for name, voice in nava_release().voices.items()}
-    experiment = replace(nava_release(), voices=voices, hear=TrainedSpeaker(SPEAKER))
+    experiment = replace(nava_release(), voices=voices, speaker_encoder=TrainedSpeaker(SPEAKER))
     return replace(small(experiment, model, wan22, ltx2), name="paper_small:nava")
 
 
@@ -121,8 +121,8 @@ def uniavgen():
         video=TowerConfig(channels=12, rope=ROPE, **WIDTH),
         audio=ReleasedMelConfig(channels=80, rope=Rope(sizes=(12, 0, 0)), **WIDTH),
         text=CharacterText(caption=("caption", 12), speech="speech", characters=len(CHARACTERS) + 1, inner=8, depth=1),
-        layers=(MeetingLayer, Layer),
-        meeting=replace(released_meeting(torch.bfloat16), space=ROPE, place=ROPE),
+        layers=(InteractionLayer, PairedLayer),
+        interaction=replace(released_interaction(torch.bfloat16), space=ROPE, place=ROPE),
     )
     return replace(small(uniavgen_paper(), model, wan22, qwen), name="paper_small:uniavgen")
 

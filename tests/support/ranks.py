@@ -54,7 +54,11 @@ def small(name, way) -> Experiment:
 def clips(experiment):
     """Random latents with all that the system reads."""
     codes = replace(CODES, video_channels=64)
-    voice = {"speaker": experiment.hear.name, "voice": experiment.hear.channels} if experiment.hear else {}
+    voice = (
+        {"speaker": experiment.speaker_encoder.name, "voice": experiment.speaker_encoder.channels}
+        if experiment.speaker_encoder
+        else {}
+    )
     return Noise(codes=codes, regions=experiment.regions, **voice)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from phonofilm.architectures.uniavgen import Layer
+from phonofilm.architectures.uniavgen import PairedLayer
 from phonofilm.compare.studies import ccl as studies_ccl
 from phonofilm.compare.studies import uniavgen as studies_uniavgen
 from phonofilm.compare.studies.systems import ccl_joint
@@ -16,7 +16,7 @@ def uniavgen_layers() -> Experiment:
     """Every other way to meet, one after the other."""
     layers = (
         studies_uniavgen.Everywhere,
-        Layer,
+        PairedLayer,
         studies_uniavgen.Unmasked,
         studies_uniavgen.BeforeText,
         studies_uniavgen.BeforeMLP,
@@ -25,7 +25,7 @@ def uniavgen_layers() -> Experiment:
     return replace(uniavgen.uniavgen_study(), model=model)
 
 
-def narrow(block: type[studies_ccl.Block], num_context: int) -> Experiment:
+def narrow(block: type[studies_ccl.CCLBlock], num_context: int) -> Experiment:
     """CCL with three blocks of a kind."""
     model = ccl.model(heads=(2, 1), head=32, mlp=32, num_blocks=3)
     return replace(ccl_joint(), model=replace(model, block=block, num_context=num_context))
@@ -48,4 +48,4 @@ def ccl_gate() -> Experiment:
 
 def ccl_ovi() -> Experiment:
     """Ovi's exchange."""
-    return narrow(studies_ccl.OviBlock, 0)
+    return narrow(studies_ccl.OviExchangeBlock, 0)

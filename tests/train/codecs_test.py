@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from phonofilm.codecs.audio import AudioCodec
-from phonofilm.train.codecs.fit import Job, Schedule, fit
+from phonofilm.train.codecs.fit import CodecJob, Schedule, fit
 from phonofilm.train.codecs.jobs import decibels, mel_job, spectral_losses, vocoder_job
 from phonofilm.train.codecs.muon import Muon, orthogonal
 from phonofilm.train.codecs.pool import Pool, box_mask, crops, segments
@@ -103,7 +103,9 @@ def test_muon_descends_and_is_blind_to_the_gradient_scale(generator):
 
 def line(losses):
     torch.manual_seed(0)
-    return Job(network=nn.Linear(3, 2), losses=losses, score=lambda network: {"weight": -network.weight.norm().item()})
+    return CodecJob(
+        network=nn.Linear(3, 2), losses=losses, score=lambda network: {"weight": -network.weight.norm().item()}
+    )
 
 
 def regression(network, done, rng):

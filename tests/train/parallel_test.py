@@ -37,10 +37,10 @@ def test_bfloat16_changes_products_a_little_and_leaves_weights_and_outputs_in_fl
 
 def test_auto_takes_what_the_device_is_fast_at():
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    assert parallel.short(tiny(arithmetic="auto").train, CPU) == fast
-    assert parallel.short(tiny(arithmetic="auto").train, torch.device("cuda"))
+    assert parallel.uses_bfloat16(tiny(arithmetic="auto").train, CPU) == fast
+    assert parallel.uses_bfloat16(tiny(arithmetic="auto").train, torch.device("cuda"))
 
 
 def test_unknown_arithmetic_is_refused():
     with pytest.raises(UserError, match="float16"):
-        parallel.short(tiny(arithmetic="float16").train, CPU)
+        parallel.uses_bfloat16(tiny(arithmetic="float16").train, CPU)

@@ -48,7 +48,7 @@ def describe(experiment: Experiment) -> str:
     layout = experiment.layout(geometry, video_codec, audio_codec)
     counts = parameters(backbone)
     tasks = ", ".join(f"{task.name} {share:.0%}" for task, share in experiment.tasks)
-    scales = ", ".join(f"{term.video + 1:g} / {term.audio + 1:g}" for term in experiment.guidance) or "none"
+    scales = ", ".join(f"{term.video_scale:g} / {term.audio_scale:g}" for term in experiment.guidance) or "none"
     grid = layout.video
     lines = [
         f"recipe {experiment.name}: {type(experiment.model).__name__}, {len(backbone.blocks)} blocks",

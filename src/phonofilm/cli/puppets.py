@@ -105,7 +105,7 @@ class Prompts:
     def run(self) -> None:
         """Write prompts and voices."""
         with needs("puppets"):
-            from phonofilm.puppets.prompts import PROMPTS, write_prompts
+            from phonofilm.puppets.prompt_file import PROMPTS, write_prompts
 
         made = write_prompts(self.folder)
         print(f"{self.folder / PROMPTS}: {made} prompts with voices")

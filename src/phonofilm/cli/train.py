@@ -39,7 +39,7 @@ class TrainRecipe:
     """A folder with vae, audio_vae and vocoder; they go into the finished model, and on-the-fly data needs them."""
     accept: tuple[str, ...] = ()
     """Licences of restricted codecs that you accept, such as CC-BY-NC-4.0."""
-    glance: int = 0
+    eval_clips: int = 0
     """Clips of the val split to generate and score at every look, always the same ones; the best checkpoint is kept
     by them. 16 take about half a minute on two cores. Needs phonofilm[evaluate]."""
     init: Path | None = None
@@ -69,7 +69,7 @@ class TrainRecipe:
 
     def run(self) -> None:
         """Train, then write the model's folder."""
-        check_number("glance", self.glance, low=0, high=1000)
+        check_number("eval-clips", self.eval_clips, low=0, high=1000)
         experiment = self.experiment()
         dataset = self.dataset(experiment)
         from phonofilm.checkpoints.folder import read_weights
@@ -100,13 +100,15 @@ class TrainRecipe:
             samples = shown.read(experiment.geometry.num_frames, range(SHOWN))
             prompts = [sample.prompt for sample in samples]
             hooks.append(sampling(experiment, self.codecs, self.out / "samples", prompts))
-        if self.glance:
+        if self.eval_clips:
             if self.codecs is None:
-                raise UserError(f"--glance {self.glance} makes clips and scores them: name the codecs with --codecs")
+                raise UserError(
+                    f"--eval-clips {self.eval_clips} makes clips and scores them: name the codecs with --codecs"
+                )
             with needs("evaluate"):
-                from phonofilm.evaluate.quick import WRONG, counts_of, glancing
+                from phonofilm.evaluate.quick import WRONG, clip_scoring, counts_of
 
-            hooks.append(glancing(experiment, self.codecs, counts=counts_of(self.glance)))
+            hooks.append(clip_scoring(experiment, self.codecs, counts=counts_of(self.eval_clips)))
             best = WRONG
         return Watch(every=tuple(hooks), best=best)
 

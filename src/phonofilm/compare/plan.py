@@ -19,8 +19,8 @@ from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tasks import Reference
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
+from phonofilm.evaluate.heldout import BROUGHT, STAGE_OF
 from phonofilm.evaluate.metrics import METRICS
-from phonofilm.evaluate.prompts import BROUGHT, STAGE_OF
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.lookup import find_function, find_recipe
 
@@ -54,7 +54,7 @@ class Terms:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ArmJob:
     """One model of one arm, and its clips."""
 
     arm: str
@@ -131,10 +131,10 @@ class Comparison:
         return trained_as(self.arms)
 
     @property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[ArmJob]:
         """Every arm's first seed, then every arm's second: a comparison cut short is still one of all arms."""
         return [
-            Job(
+            ArmJob(
                 arm=arm,
                 seed=seed,
                 folder=self.folder / folder_name(arm) / f"seed-{seed}",
@@ -154,7 +154,7 @@ class Comparison:
         found = hashlib.sha256(json.dumps(plain(settings), sort_keys=True).encode())
         return self.trainings / f"{type(experiment.model).__name__}-{found.hexdigest()[:12]}"
 
-    def part(self, index: int, count: int) -> list[Job]:
+    def part(self, index: int, count: int) -> list[ArmJob]:
         """The jobs of every ``count``-th training from ``index`` on: no two parts ever train the same weights."""
         trainings = list(dict.fromkeys(job.training for job in self.jobs))[index::count]
         return [job for job in self.jobs if job.training in trainings]

@@ -28,6 +28,6 @@ class Study:
     figure: str
     """Name of the metric that the claim is about, for example ``exact.lip_corr``."""
     prompts: Mapping[str, int] = field(default_factory=lambda: dict(SENTENCES))
-    """Held-out clips per group (``evaluate.prompts``) that the models make: what the claim is about."""
+    """Held-out clips per group (``evaluate.heldout``) that the models make: what the claim is about."""
     note: str = ""
     """What differs from the paper's own experiment."""

@@ -53,7 +53,7 @@ def puppets(experiment: Experiment, codecs: str | Path, wanted: Wanted) -> Puppe
         split=wanted.split,
         stages=dict(wanted.stages or experiment.stages or MIX),
         regions=experiment.regions,
-        hear=experiment.hear,
+        speaker_encoder=experiment.speaker_encoder,
         reference=experiment.reference,
     )
 

@@ -1,4 +1,4 @@
-"""Guidance: a model that calls a model. Every linear guidance of the papers is a value of ``Away``.
+"""Guidance: a model that calls a model. Every linear guidance of the papers is a value of ``Guidance``.
 
 ``guided(model, *terms)`` has the model's own signature: ``v + sum of w * (v - v_edited)``, where ``v_edited`` is
 the same model on an edited input. Edits are shared with condition dropout in training.
@@ -88,24 +88,25 @@ class Both:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Away:
-    """Move away from what the model says of an edited input: ``w * (v - v_edited)``.
+class Guidance:
+    """Move away from what the model says of an edited input: ``(scale - 1) * (v - v_edited)``.
 
-    A guidance scale s is the weight ``s - 1``. Applies where sigma is in (low, high].
+    The weight is ``scale - 1``: a scale of 1 leaves a stream as it is. Applies where sigma is in (low, high].
     """
 
-    edit: Edit
-    video: float
-    audio: float
+    contrast: Edit
+    """What the model is moved away from: the edit that makes its input (no text, no links, blocks left out)."""
+    video_scale: float
+    audio_scale: float
     sigmas: tuple[float, float] = (0.0, 1.0)
 
     def applies(self, sigma: float) -> bool:
         """Whether the term counts at this noise level."""
         low, high = self.sigmas
-        return low < sigma <= high and bool(self.video or self.audio)
+        return low < sigma <= high and (self.video_scale, self.audio_scale) != (1, 1)
 
 
-def guided(model: Model, *terms: Away, finish: Finish | None = None, passes: Passes | None = None) -> Model:
+def guided(model: Model, *terms: Guidance, finish: Finish | None = None, passes: Passes | None = None) -> Model:
     """The model moved away from each term's edited input; ``finish`` is for what is not linear (rescale, APG).
 
     ``passes`` runs the plain and the edited inputs; ``one_by_one`` if None.
@@ -113,14 +114,14 @@ def guided(model: Model, *terms: Away, finish: Finish | None = None, passes: Pas
     passes = passes or one_by_one
 
     def call(input: AVInput) -> AVOutput:
-        edits = [(term, term.edit(input)) for term in terms if term.applies(level(input))]
+        edits = [(term, term.contrast(input)) for term in terms if term.applies(level(input))]
         # An edit that changes nothing, as of a voice where none is given, leaves nothing to move away from.
         active = [(term, edit) for term, edit in edits if edit is not input]
         plain, *edited = passes(model, [input, *(edit for _, edit in active)])
         video, audio = plain.video, plain.audio
-        for (term, _), away in zip(active, edited):
-            video = video + term.video * (plain.video - away.video)
-            audio = audio + term.audio * (plain.audio - away.audio)
+        for (term, _), contrast in zip(active, edited):
+            video = video + (term.video_scale - 1) * (plain.video - contrast.video)
+            audio = audio + (term.audio_scale - 1) * (plain.audio - contrast.audio)
         moved = AVOutput(video=video, audio=audio, aux=plain.aux)
         return moved if finish is None else finish(input, plain, moved)
 

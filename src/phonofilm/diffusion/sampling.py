@@ -24,7 +24,7 @@ def sigmas(steps: int, shift_factor: float = 1.0) -> Float[Tensor, " N"]:
 def euler(model: Model, input: AVInput, sigmas: Float[Tensor, " N"]) -> AVInput:
     """Follow the velocity in straight steps (one call of the model each)."""
     for now, then in zip(sigmas[:-1], sigmas[1:]):
-        input = moved(input, model(input), now, then)
+        input = step_to(input, model(input), now, then)
     return input
 
 
@@ -32,25 +32,27 @@ def heun(model: Model, input: AVInput, sigmas: Float[Tensor, " N"]) -> AVInput:
     """Steps along the mean of the velocities at both ends (two calls each; the last step is Euler's)."""
     for now, then in zip(sigmas[:-1], sigmas[1:]):
         here = model(input)
-        ahead = moved(input, here, now, then)
+        ahead = step_to(input, here, now, then)
         if then > 0:
             there = model(ahead)
             mean = AVOutput(video=(here.video + there.video) / 2, audio=(here.audio + there.audio) / 2)
-            ahead = moved(input, mean, now, then)
+            ahead = step_to(input, mean, now, then)
         input = ahead
     return input
 
 
-def moved(input: AVInput, output: AVOutput, now: Float[Tensor, ""], then: Float[Tensor, ""]) -> AVInput:
+def step_to(input: AVInput, output: AVOutput, now: Float[Tensor, ""], then: Float[Tensor, ""]) -> AVInput:
     """The input carried from one noise level to another along a velocity; given tokens stay."""
     return replace(
         input,
-        video=_moved(input.video, output.video, now, then),
-        audio=_moved(input.audio, output.audio, now, then),
+        video=_step_stream(input.video, output.video, now, then),
+        audio=_step_stream(input.audio, output.audio, now, then),
     )
 
 
-def _moved(stream: Stream, velocity: Float[Tensor, "B S C"], now: Float[Tensor, ""], then: Float[Tensor, ""]) -> Stream:
+def _step_stream(
+    stream: Stream, velocity: Float[Tensor, "B S C"], now: Float[Tensor, ""], then: Float[Tensor, ""]
+) -> Stream:
     x = stream.x + (then - now).to(stream.x) * velocity
     return replace(
         stream,

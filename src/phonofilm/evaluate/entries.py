@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from phonofilm.errors import UserError
-from phonofilm.evaluate.prompts import NAME, STAGE_OF
+from phonofilm.evaluate.heldout import NAME, STAGE_OF
 from phonofilm.generation.prompts import speech_of
 
 NUM_OTHERS = 19

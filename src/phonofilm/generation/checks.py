@@ -21,7 +21,7 @@ class Finding(NamedTuple):
     """One line for people."""
 
 
-def sound_findings(clip: Clip) -> list[Finding]:
+def audio_findings(clip: Clip) -> list[Finding]:
     """NaN, clipping, silence and a length unlike the picture's. ``write_clip`` refuses the first by itself."""
     bad = int((~torch.isfinite(clip.audio)).sum())
     if bad:

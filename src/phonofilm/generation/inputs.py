@@ -14,9 +14,9 @@ from phonofilm.diffusion.tasks import Task
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
 from phonofilm.files.resample import resample
-from phonofilm.generation.request import ENOUGH, count, sound_of, span_of, speakers_of
+from phonofilm.generation.request import ENOUGH, audio_of, count, span_of, speakers_of
 from phonofilm.recipes.lookup import recipes_with_voices
-from phonofilm.types import Clip, Layout, Request, Sound, Span
+from phonofilm.types import Audio, Clip, Layout, Request, Span
 
 FADE = 0.02
 """Seconds over which given sound fades into made sound, inside the made part."""
@@ -31,28 +31,28 @@ class Fitted(NamedTuple):
 
 def fit(request: Request, geometry: Geometry, sample_rate: int) -> Fitted:
     """What a request gives of the clip itself, from its start and no longer than it."""
-    pictures = request.video or request.clip
-    sound = request.audio if request.clip is None else sound_of(request.clip)
+    video = request.video or request.clip
+    audio = request.audio if request.clip is None else audio_of(request.clip)
     return Fitted(
-        video=None if pictures is None else scaled(shown(pictures, geometry.fps)[: geometry.num_frames], geometry),
-        audio=None if sound is None else heard(sound, sample_rate)[:, : geometry.num_samples(sample_rate)],
+        video=None if video is None else scaled(at_rate(video, geometry.fps)[: geometry.num_frames], geometry),
+        audio=None if audio is None else clamped_mono(audio, sample_rate)[:, : geometry.num_samples(sample_rate)],
     )
 
 
-def shown(clip: Clip, fps: float) -> UInt8[Tensor, "T 3 H W"]:
+def at_rate(clip: Clip, fps: float) -> UInt8[Tensor, "T 3 H W"]:
     """The pixel frames on show at the middles of frames of another rate."""
     middles = (torch.arange(count(clip, fps), dtype=torch.float64) + 0.5) / fps
     return clip.video[(middles * clip.fps).long().clamp(max=len(clip.video) - 1)]
 
 
-def heard(sound: Sound, sample_rate: int) -> Float[Tensor, "1 N"]:
+def clamped_mono(audio: Audio, sample_rate: int) -> Float[Tensor, "1 N"]:
     """The mean of all channels at another rate, within [-1, 1]."""
-    return mono(sound, sample_rate).clamp(-1, 1)
+    return mono(audio, sample_rate).clamp(-1, 1)
 
 
-def mono(sound: Sound, sample_rate: int) -> Float[Tensor, "1 N"]:
+def mono(audio: Audio, sample_rate: int) -> Float[Tensor, "1 N"]:
     """The mean of all channels at another rate, as loud as it is."""
-    return resample(sound.samples.float().mean(dim=0, keepdim=True), sound.sample_rate, sample_rate)
+    return resample(audio.samples.float().mean(dim=0, keepdim=True), audio.sample_rate, sample_rate)
 
 
 def scaled(video: UInt8[Tensor, "T 3 H W"], geometry: Geometry) -> UInt8[Tensor, "T 3 h w"]:
@@ -163,9 +163,9 @@ def check_reference(request: Request, task: Task) -> None:
             "reference voice only: let one speaker say all, leave the voice out, or take a model of a recipe that "
             f"reads a voice for each speaker ({', '.join(recipes_with_voices())})"
         )
-    sound = request.voice[0][1]
-    if sound.seconds < task.reference.seconds - ENOUGH:
-        raise UserError(f"the voice lasts {sound.seconds:.2f} s, this model listens to {task.reference.seconds:g} s")
+    audio = request.voice[0][1]
+    if audio.seconds < task.reference.seconds - ENOUGH:
+        raise UserError(f"the voice lasts {audio.seconds:.2f} s, this model listens to {task.reference.seconds:g} s")
 
 
 def notes(request: Request, geometry: Geometry, sample_rate: int, keep: Kept) -> list[str]:
@@ -179,30 +179,30 @@ def notes(request: Request, geometry: Geometry, sample_rate: int, keep: Kept) ->
         start, end = span_of(request, geometry.fps) or Span(0.0, math.inf)
         asked = f"from {start:.3f} s on" if end == math.inf else f"{start:g} to {end:g} s"
         found.append(f"made anew are {', '.join(spans)} (asked for {asked}, widened to whole latent frames)")
-    pictures, sound = request.video or request.clip, request.audio
-    if pictures is not None:
-        found += _picture_notes(pictures, geometry)
-        if request.video is not None and pictures.audio.shape[-1]:
+    video, audio = request.video or request.clip, request.audio
+    if video is not None:
+        found += _video_notes(video, geometry)
+        if request.video is not None and video.audio.shape[-1]:
             found.append("the video's own sound is not used")
-        sound = sound_of(request.clip) if request.clip is not None else None
-    if sound is not None:
-        if (sound.sample_rate, len(sound.samples)) != (sample_rate, 1):
-            channels = f"{len(sound.samples)} channels of " if len(sound.samples) > 1 else ""
-            found.append(f"{channels}sound at {sound.sample_rate} Hz are fitted to one channel at {sample_rate} Hz")
-        if request.clip is None and sound.seconds < geometry.seconds - ENOUGH:
-            found.append(f"the sound ends at {sound.seconds:.2f} s, then it is silent until {geometry.seconds:.2f} s")
+        audio = audio_of(request.clip) if request.clip is not None else None
+    if audio is not None:
+        if (audio.sample_rate, len(audio.samples)) != (sample_rate, 1):
+            channels = f"{len(audio.samples)} channels of " if len(audio.samples) > 1 else ""
+            found.append(f"{channels}sound at {audio.sample_rate} Hz are fitted to one channel at {sample_rate} Hz")
+        if request.clip is None and audio.seconds < geometry.seconds - ENOUGH:
+            found.append(f"the sound ends at {audio.seconds:.2f} s, then it is silent until {geometry.seconds:.2f} s")
     return found
 
 
-def _picture_notes(pictures: Clip, geometry: Geometry) -> list[str]:
-    height, width = pictures.video.shape[-2:]
+def _video_notes(video: Clip, geometry: Geometry) -> list[str]:
+    height, width = video.video.shape[-2:]
     found = []
-    if (height, width, pictures.fps) != (geometry.height, geometry.width, geometry.fps):
+    if (height, width, video.fps) != (geometry.height, geometry.width, geometry.fps):
         found.append(
-            f"pictures of {width} x {height} at {pictures.fps:g} fps are fitted to {geometry.width} x "
+            f"pictures of {width} x {height} at {video.fps:g} fps are fitted to {geometry.width} x "
             f"{geometry.height} at {geometry.fps:g} fps"
         )
-    surplus = count(pictures, geometry.fps) - geometry.num_frames
+    surplus = count(video, geometry.fps) - geometry.num_frames
     if surplus > 0:
         found.append(f"{surplus} pixel frames behind {geometry.seconds:.3f} s are left out")
     return found

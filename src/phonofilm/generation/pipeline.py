@@ -18,7 +18,7 @@ from phonofilm.diffusion.guidance import guided, level
 from phonofilm.diffusion.tasks import Pair, Task, compose
 from phonofilm.diffusion.tokens import Geometry, audio_latents, audio_tokens, patchify, unpatchify
 from phonofilm.errors import UserError, unknown
-from phonofilm.generation import inputs as given
+from phonofilm.generation import inputs
 from phonofilm.generation.request import ABSENT, brought, check_request, geometry_of, span_of, voices_of
 from phonofilm.types import AVInput, AVOutput, Clip, Layout, Model, Prompt, Request
 from phonofilm.version import __version__
@@ -32,7 +32,7 @@ SLACK = 1.1
 WORD = re.compile(r"[a-z0-9']+")
 
 
-def load(model: str = "pocket", *, device: str = "cpu", recipe: str | None = None) -> Film:
+def load(model: str = "pocket", *, device: str = "cpu", recipe: str | None = None) -> Pipeline:
     """A model ready to generate: a shipped model's name, a checkpoint folder or a hub id ("owner/name").
 
     ``recipe`` names another than the folder's, perhaps foreign code. Raises ``UserError`` for an unknown name (with
@@ -45,7 +45,7 @@ def load(model: str = "pocket", *, device: str = "cpu", recipe: str | None = Non
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch says it in either way
         reason = str(error).splitlines()[0]
         raise UserError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
-    return Film(name=name, checkpoint=checkpoint, device=device)
+    return Pipeline(name=name, checkpoint=checkpoint, device=device)
 
 
 def find_model(model: str) -> tuple[str, Path]:
@@ -73,7 +73,7 @@ def _download(model: str) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
+class Pipeline:
     """A model with its codecs, encoders and settings: it turns requests into clips."""
 
     name: str
@@ -99,7 +99,7 @@ class Film:
             raise ValueError(f"{len(kinds)} lengths or tasks in one batch: sample together what has the same kind")
         return generate(self, requests, progress or (lambda share: None))
 
-    def adjusted(self, *, steps: int | None = None, guidance: float | None = None) -> Film:
+    def adjusted(self, *, steps: int | None = None, guidance: float | None = None) -> Pipeline:
         """The same model with other sampling steps or another guidance scale (1 is none)."""
         experiment = self.checkpoint.experiment
         if steps is not None:
@@ -108,7 +108,7 @@ class Film:
             if len(experiment.guidance) != 1:
                 count = len(experiment.guidance)
                 raise UserError(f"{experiment.name} has {count} terms of guidance, not one scale: change its recipe")
-            term = replace(experiment.guidance[0], video=guidance - 1, audio=guidance - 1)
+            term = replace(experiment.guidance[0], video_scale=guidance, audio_scale=guidance)
             experiment = replace(experiment, guidance=(term,))
         return replace(self, checkpoint=replace(self.checkpoint, experiment=experiment))
 
@@ -124,11 +124,11 @@ class Film:
     def check(self, request: Request) -> None:
         """Raise ``UserError`` for a request that the model was not made for, before anything is computed."""
         geometry, task = self.kind(request)
-        given.check_kept(request, geometry, self.kept(request))
-        given.check_reference(request, task)
+        inputs.check_kept(request, geometry, self.kept(request))
+        inputs.check_reference(request, task)
         # Refuses characters that it cannot take.
         experiment = self.checkpoint.experiment
-        experiment.encode([request.prompt], voices=[experiment.heard(voices_of(request))])
+        experiment.encode([request.prompt], voices=[experiment.speaker_vectors(voices_of(request))])
         words = any((request.prompt.scene, request.prompt.sound, request.prompt.speech))
         if not words and not brought(request) & {"video", "audio", "clip"}:
             raise UserError('nothing to make: the prompt is empty; say what to show, "a woman with red hair"')
@@ -140,17 +140,17 @@ class Film:
                 f"this model speaks, and the clip lasts {geometry.seconds:.1f} s; say it in fewer words"
             )
 
-    def kept(self, request: Request) -> given.Kept:
+    def kept(self, request: Request) -> inputs.Kept:
         """The pixel frames and samples of the clip that will be those of the request."""
         checkpoint, (geometry, task) = self.checkpoint, self.kind(request)
         video, audio = checkpoint.video_codec, checkpoint.audio_codec
         layout = checkpoint.experiment.layout(geometry, video, audio)
-        return given.kept(task, layout, geometry, video.temporal_stride, audio.sample_rate)
+        return inputs.kept(task, layout, geometry, video.temporal_stride, audio.sample_rate)
 
     def notes(self, request: Request) -> list[str]:
         """What is done to the given parts of a request, in lines for people: widened spans, fitted sizes and rates."""
         geometry, _ = self.kind(request)
-        return given.notes(request, geometry, self.checkpoint.audio_codec.sample_rate, self.kept(request))
+        return inputs.notes(request, geometry, self.checkpoint.audio_codec.sample_rate, self.kept(request))
 
     def warnings(self, request: Request) -> list[str]:
         """What about a request is unlike the training data, in lines for people."""
@@ -187,34 +187,34 @@ class Film:
             "seed": request.seed,
             "seconds": round(geometry.seconds, 4),
             "steps": checkpoint.experiment.sampling.steps,
-            "guidance": [[term.video + 1, term.audio + 1] for term in checkpoint.experiment.guidance],
+            "guidance": [[term.video_scale, term.audio_scale] for term in checkpoint.experiment.guidance],
         }
 
 
 @torch.no_grad()
-def generate(film: Film, requests: Sequence[Request], progress: Progress) -> list[Clip]:
+def generate(pipeline: Pipeline, requests: Sequence[Request], progress: Progress) -> list[Clip]:
     """Requests of one kind to clips: encode, compose, sample, decode."""
-    checkpoint, experiment = film.checkpoint, film.checkpoint.experiment
-    geometry, task = film.kind(requests[0])
+    checkpoint, experiment = pipeline.checkpoint, pipeline.checkpoint.experiment
+    geometry, task = pipeline.kind(requests[0])
     layout = task.layout(experiment.layout(geometry, checkpoint.video_codec, checkpoint.audio_codec))
-    noise = Pair(*(part.to(film.device) for part in draw_noise(film, layout, [r.seed for r in requests])))
-    fitted = [given.fit(request, geometry, checkpoint.audio_codec.sample_rate) for request in requests]
-    clean = place_given(film, requests, fitted, layout, noise)
-    one = torch.ones(len(requests), device=film.device)
-    voices = [experiment.heard(voices_of(request)) for request in requests]
-    cond = experiment.encode([r.prompt for r in requests], film.device, voices=voices)
+    noise = Pair(*(part.to(pipeline.device) for part in draw_noise(pipeline, layout, [r.seed for r in requests])))
+    fitted = [inputs.fit(request, geometry, checkpoint.audio_codec.sample_rate) for request in requests]
+    clean = place_given(pipeline, requests, fitted, layout, noise)
+    one = torch.ones(len(requests), device=pipeline.device)
+    voices = [experiment.speaker_vectors(voices_of(request)) for request in requests]
+    cond = experiment.encode([r.prompt for r in requests], pipeline.device, voices=voices)
     input = compose(task, layout, clean, noise, Pair(one, one), cond)
     passes = experiment.sampling.passes
     model = guided(checkpoint.backbone, *experiment.guidance, finish=experiment.finish, passes=passes)
     output = experiment.sampling.run(watched(model, progress), input)
-    clips = decode(film, with_clip(output, task, layout, clean), geometry)
+    clips = decode(pipeline, with_clip(output, task, layout, clean), geometry)
     progress(1.0)
-    return [given.restored(clip, part, film.kept(r)) for clip, part, r in zip(clips, fitted, requests)]
+    return [inputs.restored(clip, part, pipeline.kept(r)) for clip, part, r in zip(clips, fitted, requests)]
 
 
-def draw_noise(film: Film, layout: Layout, seeds: Sequence[int]) -> Pair:
+def draw_noise(pipeline: Pipeline, layout: Layout, seeds: Sequence[int]) -> Pair:
     """Noise for every token from one CPU generator per sample: a seed gives the same at any batch size."""
-    checkpoint = film.checkpoint
+    checkpoint = pipeline.checkpoint
     rows, columns = checkpoint.experiment.patch
     shapes = (
         (layout.video.tokens + layout.video_refs, checkpoint.video_codec.channels * rows * columns),
@@ -225,35 +225,35 @@ def draw_noise(film: Film, layout: Layout, seeds: Sequence[int]) -> Pair:
 
 
 def place_given(
-    film: Film, requests: Sequence[Request], fitted: Sequence[given.Fitted], layout: Layout, like: Pair
+    pipeline: Pipeline, requests: Sequence[Request], fitted: Sequence[inputs.Fitted], layout: Layout, like: Pair
 ) -> Pair:
     """Tokens of what the requests bring, from the start of the clip, then those of voices; zeros elsewhere."""
-    codec, (geometry, task) = film.checkpoint.video_codec, film.kind(requests[0])
-    rate, hop = film.checkpoint.audio_codec.sample_rate, film.checkpoint.audio_codec.hop
+    codec, (geometry, task) = pipeline.checkpoint.video_codec, pipeline.kind(requests[0])
+    rate, hop = pipeline.checkpoint.audio_codec.sample_rate, pipeline.checkpoint.audio_codec.hop
     clean = Pair(torch.zeros_like(like.video), torch.zeros_like(like.audio))
     for index, (request, part) in enumerate(zip(requests, fitted)):
-        pictures = part.video
-        if pictures is None and request.image is not None:
-            pictures = given.scaled(request.image[None], geometry)
-        if pictures is not None:
-            whole = pictures[: (len(pictures) - 1) // codec.temporal_stride * codec.temporal_stride + 1]
-            latents = codec.encode(given.signed(whole).to(film.device))
-            tokens = patchify(latents, film.checkpoint.experiment.patch)[0]
+        video = part.video
+        if video is None and request.image is not None:
+            video = inputs.scaled(request.image[None], geometry)
+        if video is not None:
+            whole = video[: (len(video) - 1) // codec.temporal_stride * codec.temporal_stride + 1]
+            latents = codec.encode(inputs.signed(whole).to(pipeline.device))
+            tokens = patchify(latents, pipeline.checkpoint.experiment.patch)[0]
             clean.video[index, : len(tokens)] = tokens
         if part.audio is not None:
-            tokens = _sound_tokens(film, part.audio, geometry.num_samples(rate))
+            tokens = _audio_tokens(pipeline, part.audio, geometry.num_samples(rate))
             clean.audio[index, : len(tokens)] = tokens
         if task.reference is not None and layout.audio_refs:
-            voice = task.reference.wave(given.mono(request.voice[0][1], rate), rate, hop)
-            tokens = _sound_tokens(film, voice, voice.shape[-1])
+            voice = task.reference.wave(inputs.mono(request.voice[0][1], rate), rate, hop)
+            tokens = _audio_tokens(pipeline, voice, voice.shape[-1])
             clean.audio[index, layout.audio.tokens :] = tokens
     return clean
 
 
-def _sound_tokens(film: Film, wave: Float[Tensor, "1 N"], samples: int) -> Float[Tensor, "S C"]:
+def _audio_tokens(pipeline: Pipeline, wave: Float[Tensor, "1 N"], samples: int) -> Float[Tensor, "S C"]:
     """Tokens of sound that silence follows until it has so many samples."""
-    whole = F.pad(wave, (0, samples - wave.shape[-1])).to(film.device)
-    return audio_tokens(film.checkpoint.audio_codec.encode(whole[None]))[0]
+    whole = F.pad(wave, (0, samples - wave.shape[-1])).to(pipeline.device)
+    return audio_tokens(pipeline.checkpoint.audio_codec.encode(whole[None]))[0]
 
 
 def with_clip(output: AVInput, task: Task, layout: Layout, clean: Pair) -> AVInput:
@@ -278,9 +278,9 @@ def watched(model: Model, progress: Progress) -> Model:
     return call
 
 
-def decode(film: Film, output: AVInput, geometry: Geometry) -> list[Clip]:
+def decode(pipeline: Pipeline, output: AVInput, geometry: Geometry) -> list[Clip]:
     """Pictures and sound of equal length out of clean tokens; an absent stream has no pixel frames or no samples."""
-    checkpoint, video, audio = film.checkpoint, output.video, output.audio
+    checkpoint, video, audio = pipeline.checkpoint, output.video, output.audio
     rate = checkpoint.audio_codec.sample_rate
     pixels = torch.zeros(len(video.x), 0, 3, geometry.height, geometry.width, dtype=torch.uint8)
     sound = torch.zeros(len(audio.x), 1, 0)

@@ -11,13 +11,13 @@ import torch
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders.voice import Voices
 from phonofilm.errors import UserError
-from phonofilm.types import Clip, Request, Sound, Span
+from phonofilm.types import Audio, Clip, Request, Span
 
 FPS = (1.0, 1000.0)
 """Pixel frames a second that given pictures may have."""
-ABSENT = {"": frozenset(), "video": frozenset({"audio"}), "sound": frozenset({"video"})}
+ABSENT = {"": frozenset(), "video": frozenset({"audio"}), "audio": frozenset({"video"})}
 """The streams that a request does without, by what alone it wants."""
-UNWANTED = {"": set(), "video": {"audio", "clip", "voice"}, "sound": {"image", "video", "clip"}}
+UNWANTED = {"": set(), "video": {"audio", "clip", "voice"}, "audio": {"image", "video", "clip"}}
 """What a request cannot bring then."""
 ENOUGH = 1e-3
 """Seconds by which given sound may outlast its clip, or fall short of it, as if it were of its length."""
@@ -33,23 +33,23 @@ def check_request(request: Request) -> None:
     """Raise ``UserError`` for what no model could do."""
     given = brought(request)
     if request.only not in ABSENT:
-        raise UserError(f"only {request.only!r}: 'video' or 'sound' is accepted, or nothing for both")
+        raise UserError(f"only {request.only!r}: 'video' or 'audio' is accepted, or nothing for both")
     unwanted = given & (
-        {"sound": {"image", "video", "clip"}, "video": {"audio", "clip", "voice"}}.get(request.only, set())
+        {"audio": {"image", "video", "clip"}, "video": {"audio", "clip", "voice"}}.get(request.only, set())
     )
     if unwanted:
         raise UserError(f"only {request.only} is wanted, and {_list(unwanted)} given: leave out one or the other")
     for name, clip in (("video", request.video), ("clip", request.clip)):
         if clip is not None:
-            _check_pictures(name, clip)
-    for name, sound in (("audio", request.audio), *((f"voice of {who!r}", sound) for who, sound in request.voice)):
-        if sound is not None:
-            _check_sound(name, sound)
+            _check_video(name, clip)
+    for name, audio in (("audio", request.audio), *((f"voice of {who!r}", audio) for who, audio in request.voice)):
+        if audio is not None:
+            _check_audio(name, audio)
     _check_together(request, given)
     _named(request)
 
 
-def _check_pictures(name: str, clip: Clip) -> None:
+def _check_video(name: str, clip: Clip) -> None:
     low, high = FPS
     if not len(clip.video):
         raise UserError(f"the {name} has no pixel frames; give one with pictures")
@@ -57,21 +57,21 @@ def _check_pictures(name: str, clip: Clip) -> None:
         raise UserError(f"the {name} has {clip.fps} pixel frames a second; {low:g} to {high:g} are taken")
 
 
-def _check_sound(name: str, sound: Sound) -> None:
-    if sound.sample_rate <= 0:
-        raise UserError(f"the {name} has {sound.sample_rate} samples a second; a positive number is wanted")
-    if not sound.samples.numel():
+def _check_audio(name: str, audio: Audio) -> None:
+    if audio.sample_rate <= 0:
+        raise UserError(f"the {name} has {audio.sample_rate} samples a second; a positive number is wanted")
+    if not audio.samples.numel():
         raise UserError(f"the {name} holds no sound")
-    if not torch.isfinite(sound.samples).all():
+    if not torch.isfinite(audio.samples).all():
         raise UserError(f"the {name} holds NaN or infinity")
 
 
 def _check_together(request: Request, given: frozenset[str]) -> None:
     """What rules each other out, and what is nothing without another."""
     if request.video is not None and request.audio is not None:
-        picture, sound = request.video.seconds, request.audio.seconds
-        if abs(picture - sound) > 1 / request.video.fps:
-            raise UserError(f"the video lasts {picture:.2f} s, the audio {sound:.2f} s: they do not belong together")
+        video, audio = request.video.seconds, request.audio.seconds
+        if abs(video - audio) > 1 / request.video.fps:
+            raise UserError(f"the video lasts {video:.2f} s, the audio {audio:.2f} s: they do not belong together")
         raise UserError(
             "video and audio are both given, so nothing is left to make: leave one out, or name a part "
             "of a clip to retake"
@@ -85,7 +85,7 @@ def _check_together(request: Request, given: frozenset[str]) -> None:
         raise UserError(f"a clip brings its own pictures and sound, and {_list(double)} given besides: leave it out")
     if not request.clip.audio.shape[-1]:
         raise UserError("the clip has no sound: continue and retake need both; give it as video to have sound made")
-    _check_sound("clip's sound", sound_of(request.clip))
+    _check_audio("clip's sound", audio_of(request.clip))
     if request.retake is not None:
         start, end = request.retake
         length = request.clip.seconds
@@ -123,7 +123,7 @@ def _named(request: Request) -> Voices:
     speakers = speakers_of(request)
     if request.voice and not speakers:
         raise UserError("a voice is given, and nobody says anything: say something, or leave the voice out")
-    named = tuple((speakers[0] if who == "" and len(speakers) == 1 else who, sound) for who, sound in request.voice)
+    named = tuple((speakers[0] if who == "" and len(speakers) == 1 else who, audio) for who, audio in request.voice)
     for who, times in Counter(who for who, _ in named).items():
         if who and who not in speakers:
             known = ", ".join(repr(speaker) for speaker in speakers if speaker) or "one without a name"
@@ -140,12 +140,12 @@ def span_of(request: Request, fps: float) -> Span | None:
     if request.retake is not None:
         return Span(*request.retake)
     # A sound that is a few samples short of its pictures must not cost a whole latent frame of them.
-    return Span(min(count(request.clip, fps) / fps, sound_of(request.clip).seconds + ENOUGH), math.inf)
+    return Span(min(count(request.clip, fps) / fps, audio_of(request.clip).seconds + ENOUGH), math.inf)
 
 
-def sound_of(clip: Clip) -> Sound:
+def audio_of(clip: Clip) -> Audio:
     """The sound of a clip alone."""
-    return Sound(clip.audio, clip.sample_rate)
+    return Audio(clip.audio, clip.sample_rate)
 
 
 def count(clip: Clip, fps: float) -> int:
@@ -159,7 +159,7 @@ def geometry_of(request: Request, default: Geometry, stride: int, trained: tuple
     Raises ``UserError`` where the request, or what it brings, asks for another length.
     """
     fps = default.fps
-    name, pictures = ("clip", request.clip) if request.retake is not None else ("video", request.video)
+    name, video = ("clip", request.clip) if request.retake is not None else ("video", request.video)
     low, high = (min(trained), max(trained)) if trained else (1, math.inf)
     kind = _lengths(trained, fps)
     frames = default.num_frames
@@ -167,17 +167,17 @@ def geometry_of(request: Request, default: Geometry, stride: int, trained: tuple
         frames = max(0, round((request.seconds * fps - 1) / stride)) * stride + 1
         if not low <= frames <= high:
             raise UserError(f"{request.seconds:g} seconds: this model was trained on {kind}; ask for that")
-    elif pictures is not None:
-        frames = (count(pictures, fps) - 1) // stride * stride + 1
+    elif video is not None:
+        frames = (count(video, fps) - 1) // stride * stride + 1
         if not low <= frames <= high:
             mend = "give a longer one" if frames < low else "cut it, or name the seconds of its beginning to use"
-            raise UserError(f"the {name} lasts {pictures.seconds:.2f} s, this model was trained on {kind}: {mend}")
+            raise UserError(f"the {name} lasts {video.seconds:.2f} s, this model was trained on {kind}: {mend}")
     elif request.audio is not None:
         frames = max(_holding(request.audio, fps, stride), int(low))
     geometry = Geometry(num_frames=frames, height=default.height, width=default.width, fps=fps)
-    if pictures is not None and count(pictures, fps) < frames:
+    if video is not None and count(video, fps) < frames:
         raise UserError(
-            f"the {name} lasts {pictures.seconds:.2f} s and the result {geometry.seconds:.2f} s: "
+            f"the {name} lasts {video.seconds:.2f} s and the result {geometry.seconds:.2f} s: "
             "give a longer one, or ask for fewer seconds"
         )
     if request.audio is not None and (frames > high or request.audio.seconds > geometry.seconds + ENOUGH):
@@ -189,9 +189,9 @@ def geometry_of(request: Request, default: Geometry, stride: int, trained: tuple
     return geometry
 
 
-def _holding(sound: Sound, fps: float, stride: int) -> int:
+def _holding(audio: Audio, fps: float, stride: int) -> int:
     """Pixel frames of the shortest clip that holds a sound."""
-    return max(0, math.ceil(((sound.seconds - ENOUGH) * fps - 1) / stride)) * stride + 1
+    return max(0, math.ceil(((audio.seconds - ENOUGH) * fps - 1) / stride)) * stride + 1
 
 
 def _lengths(trained: tuple[int, ...], fps: float) -> str:

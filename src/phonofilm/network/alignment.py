@@ -27,7 +27,7 @@ class Window(NamedTuple):
     """Tokens that count; None if all do."""
 
 
-class Seen(NamedTuple):
+class FrameBlend(NamedTuple):
     """What an audio token sees of the picture: a weighted sum of two latent frames."""
 
     frames: tuple[int, int]
@@ -96,7 +96,7 @@ class Ramp:
     A latent frame stands for its pixel frames, each at its middle: so most tokens see one latent frame as it is.
     """
 
-    def __call__(self, video: Grid, audio: Grid) -> list[Seen]:
+    def __call__(self, video: Grid, audio: Grid) -> list[FrameBlend]:
         """One entry per audio token; weights sum to 1."""
         last = pixel_frames(video) * (video.frames - 1)
         seen = []
@@ -109,16 +109,16 @@ class Ramp:
 
 
 @dataclass(frozen=True)
-class Shown:
+class NearestFrame:
     """The latent frame that is shown at an audio token's middle, and no other (the paper's same-interval reading)."""
 
-    def __call__(self, video: Grid, audio: Grid) -> list[Seen]:
+    def __call__(self, video: Grid, audio: Grid) -> list[FrameBlend]:
         """One entry per audio token."""
         seen = []
         for token in range(audio.frames):
             since = (token + 0.5) * audio.step - video.first
             frame = min(max(math.floor(since / video.step + SLACK) + 1, 0), video.frames - 1)
-            seen.append(Seen((frame, frame), (1.0, 0.0)))
+            seen.append(FrameBlend((frame, frame), (1.0, 0.0)))
         return seen
 
 
@@ -132,7 +132,7 @@ class ReleasedRamp:
 
     precision: torch.dtype
 
-    def __call__(self, video: Grid, audio: Grid) -> list[Seen]:
+    def __call__(self, video: Grid, audio: Grid) -> list[FrameBlend]:
         """One entry per audio token."""
         count = 1 + pixel_frames(video) * (video.frames - 1)
         place = torch.arange(audio.frames).to(self.precision) / (audio.frames / count)
@@ -145,11 +145,11 @@ class ReleasedRamp:
         ]
 
 
-def blend(frame: int, weight: float, other: int, share: float) -> Seen:
+def blend(frame: int, weight: float, other: int, share: float) -> FrameBlend:
     """Two latent frames with their weights; one frame alone is the same whatever pixel frames it was made of."""
     if frame == other or not share:
-        return Seen((frame, frame), (round(weight + share, 6), 0.0))
-    return Seen((frame, other), (weight, share))
+        return FrameBlend((frame, frame), (round(weight + share, 6), 0.0))
+    return FrameBlend((frame, other), (weight, share))
 
 
 def pixel_frames(video: Grid) -> int:
@@ -162,38 +162,38 @@ def latent_of(pixel_frame: int, video: Grid) -> int:
     return -(-pixel_frame // pixel_frames(video))
 
 
-class Looks(NamedTuple):
-    """The distinct pictures that audio tokens see, and who sees which."""
+class FrameGroups(NamedTuple):
+    """The distinct blends of frames that audio tokens see, and who sees which."""
 
-    pictures: list[Seen]
+    blends: list[FrameBlend]
     tokens: list[list[int]]
-    """Audio tokens of each picture, P x Q; the first is repeated where there are fewer than Q."""
-    picture: list[int]
+    """Audio tokens of each blend, P x Q; the first is repeated where there are fewer than Q."""
+    blend: list[int]
     """Of each audio token."""
     row: list[int]
-    """Of each audio token among those of its picture."""
+    """Of each audio token among those of its blend."""
 
     def blended(self, frames: Float[Tensor, "B T N D"]) -> Float[Tensor, "B P N D"]:
         """Weighted sums of latent frames."""
-        index = torch.tensor([picture.frames for picture in self.pictures], device=frames.device)
-        weight = frames.new_tensor([picture.weights for picture in self.pictures])[..., None, None]
+        index = torch.tensor([blend.frames for blend in self.blends], device=frames.device)
+        weight = frames.new_tensor([blend.weights for blend in self.blends])[..., None, None]
         return frames[:, index[:, 0]] * weight[:, 0] + frames[:, index[:, 1]] * weight[:, 1]
 
 
-def sorted_out(seen: list[Seen]) -> Looks:
+def group_by_frame(seen: list[FrameBlend]) -> FrameGroups:
     """Most audio tokens see a latent frame as it is and share its keys; only few see a blend of their own."""
-    groups: dict[Seen, list[int]] = {}
+    groups: dict[FrameBlend, list[int]] = {}
     for token, picture in enumerate(seen):
         groups.setdefault(picture, []).append(token)
     most = max(map(len, groups.values()))
     places = {token: (i, row) for i, tokens in enumerate(groups.values()) for row, token in enumerate(tokens)}
-    return Looks(
-        pictures=list(groups),
+    return FrameGroups(
+        blends=list(groups),
         tokens=[tokens + tokens[:1] * (most - len(tokens)) for tokens in groups.values()],
-        picture=[places[token][0] for token in range(len(seen))],
+        blend=[places[token][0] for token in range(len(seen))],
         row=[places[token][1] for token in range(len(seen))],
     )
 
 
-Windows = Callable[[Grid, Grid], Window]
-Seeing = Callable[[Grid, Grid], list[Seen]]
+WindowRule = Callable[[Grid, Grid], Window]
+FrameRule = Callable[[Grid, Grid], list[FrameBlend]]

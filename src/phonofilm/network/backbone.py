@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from phonofilm.network.blocks import Context, Hidden, State, Width, moved
+from phonofilm.network.blocks import Context, Hidden, State, Width, with_tokens
 from phonofilm.network.layers import (
     ConvEmbedding,
     Modulation,
@@ -138,7 +138,7 @@ class ReadingPort(Port):
     def enter(self, stream: Stream, ctx: Context) -> Hidden:
         """Tokens that know the text."""
         hidden = super().enter(stream, ctx)
-        return moved(hidden, hidden.x + self.pooled_x(ctx.pooled).unsqueeze(1))
+        return with_tokens(hidden, hidden.x + self.pooled_x(ctx.pooled).unsqueeze(1))
 
 
 class PooledPort(ReadingPort):
@@ -189,7 +189,7 @@ class DataTowerPort(DataPort, TowerPort):
 
 @dataclass(frozen=True, kw_only=True)
 class TowerConfig(StreamConfig):
-    """A stream of Wan layers (``blocks.Tower``); ``time`` is not used, Wan's time vectors have the width."""
+    """A stream of Wan layers (``blocks.WanLayer``); ``time`` is not used, Wan's time vectors have the width."""
 
     time: int = 0
 

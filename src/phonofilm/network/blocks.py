@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from phonofilm.network.layers import (
     MLP,
     QKV,
+    CrossAttention,
     Keys,
     Modulation,
     Projection,
-    Reader,
     Rotation,
     TableModulation,
     TowerProjection,
@@ -169,44 +169,44 @@ def _split(x: Tensor, parts: list[QKV]) -> list[Tensor]:
     return list(x.split([part.q.shape[1] for part in parts], dim=1))
 
 
-class Tower(nn.Module):
-    """A whole layer of one stream in Wan's form: self-attention, text by cross-attention, MLP.
+class WanLayer(nn.Module):
+    """A Wan transformer layer of one stream: self-attention, cross-attention to the text, MLP.
 
-    The three steps are methods of their own, so that an architecture can let the streams meet between them. ``Reading``
-    is the class that reads the text: ``Reader``, or ``TimedReader`` where text has seconds.
+    The three steps are methods of their own, so that an architecture can let the streams meet between them.
+    ``text_attention`` is the class that reads the text: ``CrossAttention``, or ``RotaryCrossAttention`` with seconds.
     """
 
-    def __init__(self, numbers: Width, reading: type[Reader] = Reader) -> None:
+    def __init__(self, numbers: Width, text_attention: type[CrossAttention] = CrossAttention) -> None:
         super().__init__()
         self.modulation = TableModulation(numbers.width)
         self.projection = TowerProjection(numbers.width, numbers.heads)
         self.out = nn.Linear(numbers.width, numbers.width)
         self.norm_text = nn.LayerNorm(numbers.width, eps=1e-6)
-        self.text = reading(numbers.width, numbers.heads)
+        self.text = text_attention(numbers.width, numbers.heads)
         self.mlp = MLP(numbers.width, numbers.mlp)
 
     def forward(self, hidden: Hidden) -> Hidden:
         """The stream after the layer; it reads nothing but itself and its context."""
-        return self.think(self.read(self.look(hidden)))
+        return self.feed_forward(self.cross_attention(self.self_attention(hidden)))
 
-    def look(self, hidden: Hidden) -> Hidden:
+    def self_attention(self, hidden: Hidden) -> Hidden:
         """Self-attention."""
         shift, scale, gate, *_ = self.modulation(hidden.time, hidden.given)
         qkv = self.projection(modulate(hidden.x, shift, scale), hidden.rotation, torch.ones_like(hidden.given))
-        return moved(hidden, hidden.x + gate * self.out(attend(*qkv)))
+        return with_tokens(hidden, hidden.x + gate * self.out(attend(*qkv)))
 
-    def read(self, hidden: Hidden) -> Hidden:
+    def cross_attention(self, hidden: Hidden) -> Hidden:
         """Cross-attention to the text; no gate, no modulation."""
         ctx = hidden.ctx
         x = self.norm_text(hidden.x.float()).to(hidden.x.dtype)
-        return moved(hidden, hidden.x + self.text(x, hidden.rotation, ctx.x, Keys(ctx.mask, ctx.rotation)))
+        return with_tokens(hidden, hidden.x + self.text(x, hidden.rotation, ctx.x, Keys(ctx.mask, ctx.rotation)))
 
-    def think(self, hidden: Hidden) -> Hidden:
+    def feed_forward(self, hidden: Hidden) -> Hidden:
         """The MLP."""
         *_, shift, scale, gate = self.modulation(hidden.time, hidden.given)
-        return moved(hidden, hidden.x + gate * self.mlp(modulate(hidden.x, shift, scale)))
+        return with_tokens(hidden, hidden.x + gate * self.mlp(modulate(hidden.x, shift, scale)))
 
 
-def moved(hidden: Hidden, x: Float[Tensor, "B S D"]) -> Hidden:
+def with_tokens(hidden: Hidden, x: Float[Tensor, "B S D"]) -> Hidden:
     """The same stream with other tokens."""
     return dataclasses.replace(hidden, x=x)

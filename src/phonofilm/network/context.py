@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from phonofilm.network.blocks import Context
-from phonofilm.network.layers import Reader, Rope, Rotation, TimedReader, rope
+from phonofilm.network.layers import CrossAttention, Rope, RotaryCrossAttention, Rotation, rope
 from phonofilm.types import AVInput, Tokens
 
 ROUND = 4
@@ -91,7 +91,7 @@ class ByteContext(nn.Module):
         x = x + field
         for layer in self.layers:
             x = layer(x, tokens.mask)
-        return self.out(x), tokens.mask, spread(tokens.mask, seconds, self.numbers.margin)
+        return self.out(x), tokens.mask, evenly_spaced(tokens.mask, seconds, self.numbers.margin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ class PooledContext(ByteContext):
         return (self.pool(x) * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1).sqrt()
 
 
-def spread(mask: Bool[Tensor, "B L"], seconds: float, margin: float) -> Float[Tensor, "B L 3"]:
+def evenly_spaced(mask: Bool[Tensor, "B L"], seconds: float, margin: float) -> Float[Tensor, "B L 3"]:
     """Positions of characters spread evenly over a clip of so many seconds, less a margin at both ends."""
     count = mask.sum(dim=1, keepdim=True).clamp(min=1)
     share = (mask.cumsum(dim=1) - 0.5) / count
@@ -174,7 +174,7 @@ class VoicedBytes(ByteText):
     sentinel: int
     """Id of the sentinel character."""
 
-    reading: ClassVar[type[Reader]] = TimedReader
+    text_attention: ClassVar[type[CrossAttention]] = RotaryCrossAttention
 
     def __post_init__(self) -> None:
         if self.fields[-1] not in self.spoken:
@@ -199,7 +199,7 @@ class VoicedFeatures:
     marks: str
     """Name of the condition that marks sentinels, as long as the text."""
 
-    reading: ClassVar[type[Reader]] = Reader
+    text_attention: ClassVar[type[CrossAttention]] = CrossAttention
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -226,7 +226,7 @@ class SharedContext(nn.Module):
     def forward(self, input: AVInput) -> tuple[Context, Context]:
         """The context of the video stream and that of the audio stream, which are one."""
         tokens = input.cond[self.name]
-        ctx = unplaced(self.layers(tokens.x), tokens.mask)
+        ctx = without_positions(self.layers(tokens.x), tokens.mask)
         return ctx, ctx
 
 
@@ -307,13 +307,13 @@ class CharacterContext(nn.Module):
         """The context of the video stream and that of the audio stream."""
         caption, speech = input.cond[self.numbers.caption[0]], input.cond[self.numbers.speech]
         real = (speech.x > 0).unsqueeze(-1)
-        x = (self.embed(speech.x) + turns(speech.x.shape[1], self.numbers.inner, speech.x.device)) * real
+        x = (self.embed(speech.x) + sinusoidal_positions(speech.x.shape[1], self.numbers.inner, speech.x.device)) * real
         for layer in self.layers:
             x = layer(x, speech.mask) * real
-        seconds = paced(input.audio.pos[..., 0], speech.x.shape[1])
+        seconds = speech_positions(input.audio.pos[..., 0], speech.x.shape[1])
         rotation = rope(F.pad(seconds.unsqueeze(-1), (0, 2)), self.rope)
         audio = Context(x=self.out(x), mask=speech.mask, rotation=rotation)
-        return unplaced(self.caption(caption.x), caption.mask), audio
+        return without_positions(self.caption(caption.x), caption.mask), audio
 
 
 class ConvNeXt(nn.Module):
@@ -336,14 +336,14 @@ class ConvNeXt(nn.Module):
         return x + self.down(y)
 
 
-def turns(length: int, channels: int, device: torch.device) -> Float[Tensor, "L E"]:
+def sinusoidal_positions(length: int, channels: int, device: torch.device) -> Float[Tensor, "L E"]:
     """Sinusoidal features of the places 0, 1, 2 ..."""
     exponents = torch.arange(0, channels, 2, device=device, dtype=torch.float32) / channels
     angle = torch.arange(length, device=device, dtype=torch.float32)[:, None] * 10000.0**-exponents
     return torch.cat((angle.cos(), angle.sin()), dim=-1)
 
 
-def paced(seconds: Float[Tensor, "B S"], length: int) -> Float[Tensor, "B L"]:
+def speech_positions(seconds: Float[Tensor, "B S"], length: int) -> Float[Tensor, "B L"]:
     """Seconds that begin where a stream begins (references included) and go on at the pace of its grid's tokens."""
     if not seconds.shape[1]:  # nobody reads the text of an absent stream
         return seconds.new_zeros(len(seconds), length)
@@ -381,7 +381,7 @@ class TowerContext(nn.Module):
     def forward(self, input: AVInput) -> tuple[Context, Context]:
         """The context of the video stream and that of the audio stream."""
         video, audio = input.cond[self.numbers.video[0]], input.cond[self.numbers.audio[0]]
-        return unplaced(self.video(video.x), video.mask), unplaced(self.audio(audio.x), audio.mask)
+        return without_positions(self.video(video.x), video.mask), without_positions(self.audio(audio.x), audio.mask)
 
 
 def text_mlp(channels: int, width: int) -> nn.Sequential:
@@ -389,7 +389,7 @@ def text_mlp(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(channels, width), nn.GELU(approximate="tanh"), nn.Linear(width, width))
 
 
-def unplaced(x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"]) -> Context:
+def without_positions(x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"]) -> Context:
     """A context whose tokens stand nowhere: no reader may rotate them."""
     empty = x.new_zeros(*mask.shape, 0)
     return Context(x=x, mask=mask, rotation=Rotation(empty, empty))

@@ -142,9 +142,9 @@ class TowerTime(nn.Module):
 
     def forward(self, sigma: Float[Tensor, " B"]) -> Float[Tensor, "B 2 E"]:
         """Row 0 for generated tokens, row 1 for given ones."""
-        return self.spread(self.embedding(sigma))
+        return self.project(self.embedding(sigma))
 
-    def spread(self, time: Float[Tensor, "B 2 D"]) -> Float[Tensor, "B 2 E"]:
+    def project(self, time: Float[Tensor, "B 2 D"]) -> Float[Tensor, "B 2 E"]:
         """One vector to the seven that blocks and output read."""
         return torch.cat((self.projection(F.silu(time)), time), dim=-1)
 
@@ -160,7 +160,7 @@ class PooledTowerTime(nn.Module):
 
     def forward(self, sigma: Float[Tensor, " B"], text: Float[Tensor, "B P"]) -> Float[Tensor, "B 2 E"]:
         """Row 0 for generated tokens, row 1 for given ones."""
-        return self.level.spread(self.level.embedding(sigma) + self.pooled(text).unsqueeze(1))
+        return self.level.project(self.level.embedding(sigma) + self.pooled(text).unsqueeze(1))
 
 
 class TableModulation(Modulation):
@@ -250,7 +250,7 @@ class TowerProjection(nn.Module):
         return x.unflatten(-1, (self.heads, -1))
 
 
-class Reader(nn.Module):
+class CrossAttention(nn.Module):
     """Cross-attention: every token of one sequence reads another, whose tokens have no positions (Wan's text)."""
 
     def __init__(self, width: int, heads: int, source: int | None = None) -> None:
@@ -272,7 +272,7 @@ class Reader(nn.Module):
         return attend(q.to(v.dtype), self.projection.keys(read).to(v.dtype), v, keys.mask)
 
 
-class TimedReader(Reader):
+class RotaryCrossAttention(CrossAttention):
     """Cross-attention in which reader and read have seconds, as characters spread over a clip do."""
 
     def attended(

@@ -11,12 +11,12 @@ import torch
 
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.diffusion.flow import Density
-from phonofilm.diffusion.guidance import Away, Finish, Swap
+from phonofilm.diffusion.guidance import Finish, Guidance, Swap
 from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tasks import Kind, Reference, Task, name_of
 from phonofilm.diffusion.tokens import Geometry, Patch, layout_of
 from phonofilm.encoders.text import Encoder, FromFolder
-from phonofilm.encoders.voice import Heard, SpeakerEncoder, VoiceEncoder, Voices
+from phonofilm.encoders.voice import SpeakerEncoder, SpeakerVectors, VoiceEncoder, Voices
 from phonofilm.errors import UserError
 from phonofilm.network.backbone import Backbone, StreamConfig
 from phonofilm.types import CENTRE, Clock, Layout, Links, Loss, Prompt, Span, Tokens
@@ -59,7 +59,7 @@ class Dropout:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkDropout:
-    """On what share of the training steps no more than some links are open, whatever the task.
+    """Fraction of training steps on which only these links stay open, whatever the task.
 
     So that what a stream makes without the other is trained, which guidance moves away from. Drawn per step, not per
     sample: all ranks then run the same layers. Several are drawn independently of each other.
@@ -149,7 +149,7 @@ class Experiment:
     """One per condition, and spares ("scene.negative") that only guidance and dropout read."""
     voices: dict[str, VoiceEncoder] = field(default_factory=dict)
     """Conditions that reference voices are read for (speaker vectors), with their spares."""
-    hear: SpeakerEncoder | None = None
+    speaker_encoder: SpeakerEncoder | None = None
     """Turns a reference voice into the vector that ``voices`` read and training data hold; None: no voices."""
     stages: dict[str, float] = field(default_factory=dict)
     """Stages of the puppets that ``prepare`` makes, with their shares; empty for those of the shipped model."""
@@ -161,7 +161,7 @@ class Experiment:
     losses: tuple[Loss, ...]
     dropout: tuple[Dropout, ...] = ()
     link_dropout: tuple[LinkDropout, ...] = ()
-    guidance: tuple[Away, ...] = ()
+    guidance: tuple[Guidance, ...] = ()
     finish: Finish | None = None
     sampling: Sampling = Sampling()
     geometry: Geometry
@@ -187,7 +187,11 @@ class Experiment:
             raise ValueError(f"recipe {self.name!r} lists what its network cannot do: {'; '.join(problems)}")
 
     def encode(
-        self, prompts: Sequence[Prompt], device: str | torch.device = "cpu", *, voices: Sequence[Heard] | None = None
+        self,
+        prompts: Sequence[Prompt],
+        device: str | torch.device = "cpu",
+        *,
+        voices: Sequence[SpeakerVectors] | None = None,
     ) -> dict[str, Tokens]:
         """Every condition and spare of a batch of prompts; ``voices`` are their speaker vectors, None for none."""
         made = {name: encoder(prompts) for name, encoder in self.encoders.items()}
@@ -198,12 +202,16 @@ class Experiment:
     def at(self, folder: Path) -> Experiment:
         """The same with the text and speaker encoders of a checkpoint folder, where it has some."""
         encoders = {name: e.at(folder) if isinstance(e, FromFolder) else e for name, e in self.encoders.items()}
-        hear = self.hear.at(folder) if isinstance(self.hear, FromFolder) else self.hear
-        return replace(self, encoders=encoders, hear=hear)
+        speaker = self.speaker_encoder
+        if isinstance(speaker, FromFolder):
+            speaker = speaker.at(folder)
+        return replace(self, encoders=encoders, speaker_encoder=speaker)
 
-    def heard(self, voices: Voices) -> Heard:
+    def speaker_vectors(self, voices: Voices) -> SpeakerVectors:
         """The speaker vectors of reference voices; none where nothing reads them."""
-        return () if self.hear is None else tuple((who, self.hear(sound)) for who, sound in voices)
+        if self.speaker_encoder is None:
+            return ()
+        return tuple((who, self.speaker_encoder(audio)) for who, audio in voices)
 
     @property
     def reference(self) -> Reference | None:
@@ -244,7 +252,7 @@ def _references(experiment: Experiment) -> set[Reference]:
 def _problems(experiment: Experiment) -> list[str]:
     """Which of its tasks a recipe cannot do, and why."""
     stream, found = experiment.model.video, []
-    if experiment.hear is not None and not experiment.voices:
+    if experiment.speaker_encoder is not None and not experiment.voices:
         found.append("it has a speaker encoder and no condition in voices that reads it")
     if len(_references(experiment)) > 1:
         found.append("it trains reference tokens of several lengths, and clips hold those of one")
@@ -253,7 +261,7 @@ def _problems(experiment: Experiment) -> list[str]:
         width = task.place.width(stream.channels)
         if width != stream.beside:
             found.append(f"{kind.name} lays {width} channels beside a video token, the network takes {stream.beside}")
-        if "voice" in task.needs and task.reference is None and experiment.hear is None:
+        if "voice" in task.needs and task.reference is None and experiment.speaker_encoder is None:
             found.append(f"{kind.name} needs a voice, which neither reference tokens nor a speaker encoder would read")
         if "audio" in task.absent and task.reference is not None:
             found.append(f"{kind.name} has reference tokens of a voice but no sound")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from phonofilm.architectures.ovi import ByteOvi, Ovi
 from phonofilm.diffusion.flow import LogitNormal
-from phonofilm.diffusion.guidance import Away, Both, Skipping, Swap
+from phonofilm.diffusion.guidance import Both, Guidance, Skipping, Swap
 from phonofilm.diffusion.losses import FlowLoss
 from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tasks import I2AV, T2AV
@@ -74,7 +74,9 @@ def ovi_pocket() -> Experiment:
         name="ovi_pocket",
         model=model(width=256, heads=4, mlp=1024, num_blocks=5),
         tasks=TASKS,
-        guidance=(Away(edit=Both((jova.NEGATIVE, Skipping(frozenset({2})))), video=1.5, audio=1.5),),
+        guidance=(
+            Guidance(contrast=Both((jova.NEGATIVE, Skipping(frozenset({2})))), video_scale=2.5, audio_scale=2.5),
+        ),
     )
 
 
@@ -122,7 +124,7 @@ def ovi_paper() -> Experiment:
         density=LogitNormal(shift=5.0),
         losses=(FlowLoss(),),
         dropout=(Dropout(edit=NEGATIVE, share=0.1),),
-        guidance=(Away(edit=Both((NEGATIVE, Skipping(frozenset({11})))), video=3.0, audio=2.0),),
+        guidance=(Guidance(contrast=Both((NEGATIVE, Skipping(frozenset({11})))), video_scale=4.0, audio_scale=3.0),),
         sampling=Sampling(steps=50, shift=5.0),
         geometry=Geometry(num_frames=121, height=960, width=960, fps=24.0),
         clock=IndexClock(),

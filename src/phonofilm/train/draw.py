@@ -193,7 +193,7 @@ def _length(reference: Reference | None) -> str:
 
 def _check_voices(experiment: Experiment, dataset: Dataset) -> None:
     """Raise ``UserError`` where a recipe trains a task with a voice and the clips have none, or another encoder's."""
-    wanted = experiment.hear.name if experiment.hear is not None else ""
+    wanted = experiment.speaker_encoder.name if experiment.speaker_encoder is not None else ""
     voiced = _voiced(experiment) if wanted else ""
     if voiced and dataset.speaker != wanted:
         held = f"those of {dataset.speaker!r}" if dataset.speaker else "none"

@@ -109,7 +109,7 @@ def start(experiment: Experiment, world: World, origin: Origin = Origin()) -> Le
     if origin.weights is not None:
         load_strictly(backbone, origin.weights, where="the weights to start from")
     backbone.to(world.device)
-    parallel.spread(backbone, experiment.train, world)
+    parallel.parallelize(backbone, experiment.train, world)
     return Learner(
         backbone=backbone,
         optimisers=optim.optimisers(experiment.optim, backbone),
@@ -207,5 +207,5 @@ def _as_seen(dataset: Dataset, position: Position) -> Dataset:
 
 def _shared_refresh(dataset: Dataset, world: World) -> Dataset:
     """What has been added since, as the first process sees it: all must draw from the same."""
-    seen = world.told(_shards(dataset.refreshed()) if world.first else ())
+    seen = world.broadcast(_shards(dataset.refreshed()) if world.first else ())
     return _as_seen(dataset, Position(step=0, shards=seen))

@@ -29,7 +29,7 @@ def sampling(experiment: Experiment, codecs: str | Path, folder: str | Path, pro
     requests = [Request(prompt=prompt, seed=seed) for seed, prompt in enumerate(prompts)]
 
     def hook(step: int, backbone: Backbone) -> Mapping[str, float]:
-        from phonofilm.generation.pipeline import Film
+        from phonofilm.generation.pipeline import Pipeline
 
         device = str(next(backbone.parameters()).device)
         checkpoint = Checkpoint(
@@ -40,7 +40,7 @@ def sampling(experiment: Experiment, codecs: str | Path, folder: str | Path, pro
             training=Training(),
             hash=f"step {step}",
         )
-        clips = Film(name=experiment.name, checkpoint=checkpoint, device=device).generate_many(requests)
+        clips = Pipeline(name=experiment.name, checkpoint=checkpoint, device=device).generate_many(requests)
         if first():
             write(folder / f"step-{step:08d}", clips)
         return {}

@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from phonofilm.architectures.ccl import CCL, Block, ContextAttention, Floored, Windows
-from phonofilm.architectures.ovi import Twin, faint
+from phonofilm.architectures.ccl import CCL, CCLBlock, CrossModalContextAttention, QueryGroups, WholeTokenWindows
+from phonofilm.architectures.ovi import OviBlock, shrink_fusion
 from phonofilm.compare.studies.systems import LIPS, SAMPLING, arms, ccl_joint
 from phonofilm.compare.study import Study
 from phonofilm.diffusion import tasks
 from phonofilm.network.backbone import TowerConfig
-from phonofilm.network.blocks import Hidden, State, moved
+from phonofilm.network.blocks import Hidden, State, with_tokens
 from phonofilm.network.layers import Rope, init_linear
 from phonofilm.recipes import ccl
 from phonofilm.recipes.experiment import Experiment
@@ -31,28 +31,29 @@ FREE = {"a2v": tasks.A2V, "v2a": tasks.V2A}
 """Tasks that give a whole stream, with both links open."""
 
 
-class Whole(Block):
+class Whole(CCLBlock):
     """Every token may read all of the other stream, at the distance of true seconds."""
 
-    def windows(self, video: Grid, audio: Grid, device: torch.device) -> tuple[Windows, Windows]:
+    def windows(self, video: Grid, audio: Grid, device: torch.device) -> tuple[QueryGroups, QueryGroups]:
         """One group for each direction."""
         seen, heard = (torch.arange(grid.tokens, device=device) for grid in (video, audio))
-        return Windows(seen[None], heard[None], None, seen), Windows(heard[None], seen[None], None, heard)
+        a2v = QueryGroups(seen[None], heard[None], None, seen)
+        return a2v, QueryGroups(heard[None], seen[None], None, heard)
 
 
-class Unrouted(ContextAttention):
+class Unrouted(CrossModalContextAttention):
     """Given tokens read and are read as all others, with gradients."""
 
-    def forward(self, own: Hidden, other: Hidden, windows: Windows | None) -> Hidden:
+    def forward(self, own: Hidden, other: Hidden, windows: QueryGroups | None) -> Hidden:
         """The stream after reading."""
         reader, read = (replace(hidden, given=torch.zeros_like(hidden.given)) for hidden in (own, other))
-        return moved(own, super().forward(reader, read, windows).x)
+        return with_tokens(own, super().forward(reader, read, windows).x)
 
 
-class UnroutedBlock(Block):
+class UnroutedBlock(CCLBlock):
     """A layer whose streams meet without regard to what is given."""
 
-    attention: ClassVar[type[ContextAttention]] = Unrouted
+    attention: ClassVar[type[CrossModalContextAttention]] = Unrouted
 
 
 class Gate(nn.Linear):
@@ -67,7 +68,7 @@ class Gate(nn.Linear):
         return self.gate * super().forward(input)
 
 
-class GatedAttention(ContextAttention):
+class GatedAttention(CrossModalContextAttention):
     """Cross-attention in windows behind a gate, and no context tokens: a closed link adds nothing."""
 
     def __init__(self, own: TowerConfig, other: TowerConfig, num_context: int, positions: Rope) -> None:
@@ -75,28 +76,28 @@ class GatedAttention(ContextAttention):
         self.out = Gate(own.width)
 
 
-class GatedBlock(Block):
+class GatedBlock(CCLBlock):
     """A layer whose streams meet behind gates."""
 
-    attention: ClassVar[type[ContextAttention]] = GatedAttention
+    attention: ClassVar[type[CrossModalContextAttention]] = GatedAttention
 
     def start(self) -> None:
         """Fresh weights; gates are closed, so what is behind them need not be zero."""
         self.apply(init_linear)
 
 
-class OviBlock(Block):
+class OviExchangeBlock(CCLBlock):
     """Ovi's exchange between towers of CCL's widths: queries that read the text read all of the other stream too."""
 
     def __init__(self, numbers: CCL) -> None:
         nn.Module.__init__(self)
-        self.twin = Twin(numbers.video, numbers.audio, numbers.reading)
+        self.twin = OviBlock(numbers.video, numbers.audio, numbers.text_attention)
         self.start()
 
     def start(self) -> None:
         """Fresh weights as Ovi's."""
         self.apply(init_linear)
-        self.apply(faint)
+        self.apply(shrink_fusion)
 
     def forward(self, state: State) -> State:
         """Both read what the other was before it read."""
@@ -109,7 +110,7 @@ def network(study: Experiment) -> CCL:
     return study.model
 
 
-def meeting(block: type[Block], *, num_context: int = 16, mlp: int = 140) -> Experiment:
+def interaction(block: type[CCLBlock], *, num_context: int = 16, mlp: int = 140) -> Experiment:
     """CCL with other blocks, so many context tokens, and MLPs of so many channels for each head."""
     study = ccl_joint()
     model = network(study)
@@ -120,12 +121,12 @@ def meeting(block: type[Block], *, num_context: int = 16, mlp: int = 140) -> Exp
 def ccl_partitioning() -> Study:
     """Which part of the other stream a token reads."""
     study = ccl_joint()
-    floored = replace(study, model=replace(network(study), partition=Floored()))
+    floored = replace(study, model=replace(network(study), partition=WholeTokenWindows()))
     return Study(
         name="ccl_partitioning",
         claim="Windows of the same time do better than attention to all of the other stream.",
         source=f"{TABLE} (TARP)",
-        arms=arms("ccl_partitioning", {"seconds": study, "floored": floored, "global": meeting(Whole)}),
+        arms=arms("ccl_partitioning", {"seconds": study, "floored": floored, "global": interaction(Whole)}),
         figure=LIPS,
         note="Windows in seconds are our reading, those of whole tokens a third party's (13 frames, 64 tokens: the "
         "last ones are read by no frame). Global attention keeps the common clock, so only the windows are tried.",
@@ -138,7 +139,7 @@ def ccl_tokens() -> Study:
         name="ccl_tokens",
         claim="Learnable context tokens beside the other stream's tokens make for better lips than none.",
         source=f"{TABLE} (LCT)",
-        arms=arms("ccl_tokens", {str(count): meeting(Block, num_context=count) for count in (16, 0, 1)}),
+        arms=arms("ccl_tokens", {str(count): interaction(CCLBlock, num_context=count) for count in (16, 0, 1)}),
         figure=LIPS,
         note="The paper's number of tokens is not known. Nothing is pre-trained here, so that tokens cannot show how "
         "well they keep a pre-trained tower as it was. Guidance moves away from closed links, which add nothing where "
@@ -189,8 +190,8 @@ def ccl_exchange() -> Study:
             "ccl_exchange",
             {
                 "context": ccl_joint(),
-                "ovi": meeting(OviBlock, mlp=176),
-                "gate": meeting(GatedBlock, num_context=0),
+                "ovi": interaction(OviExchangeBlock, mlp=176),
+                "gate": interaction(GatedBlock, num_context=0),
             },
         ),
         figure=LIPS,

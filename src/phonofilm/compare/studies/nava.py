@@ -68,7 +68,7 @@ def nava_layers() -> Study:
 def nava_timbre() -> Study:
     """With and without the pass that has no reference voice."""
     study = nava.nava_study()
-    others = tuple(away for away in study.guidance if away.edit is not nava.NULL_VOICE)
+    others = tuple(term for term in study.guidance if term.contrast is not nava.NULL_VOICE)
     return Study(
         name="nava_timbre",
         claim="Guidance away from a pass without the reference voice brings the voice heard nearer to it.",

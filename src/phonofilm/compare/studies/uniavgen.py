@@ -10,34 +10,34 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from phonofilm.architectures.uniavgen import (
+    A2VAligner,
     ByteUniAVGen,
-    FaceHead,
-    Layer,
-    MeetingLayer,
-    PictureReader,
-    SoundReader,
-    Towers,
+    DualBranch,
+    FaceAwareModulation,
+    InteractionLayer,
+    PairedLayer,
+    V2AAligner,
     added,
     own,
 )
 from phonofilm.compare.studies.systems import LIPS, SAMPLING, arms
 from phonofilm.compare.study import Study
-from phonofilm.diffusion.guidance import Away, Both, unlinked
+from phonofilm.diffusion.guidance import Both, Guidance, unlinked
 from phonofilm.diffusion.losses import FaceLoss
-from phonofilm.network.alignment import MaskedWindow, Shown
+from phonofilm.network.alignment import MaskedWindow, NearestFrame
 from phonofilm.network.blocks import Hidden, State
-from phonofilm.network.layers import Reader, Rotation, attend, rotate
+from phonofilm.network.layers import CrossAttention, Rotation, attend, rotate
 from phonofilm.recipes import jova, uniavgen
 from phonofilm.recipes.experiment import Experiment
 
 STUDIES = ("uniavgen_aligners", "uniavgen_mask", "uniavgen_guidance", "uniavgen_exchange")
 
-TURNS = (MeetingLayer, Layer) * 3
+TURNS = (InteractionLayer, PairedLayer) * 3
 """Where the paper's exchange sits, in six layers."""
 FACE = "Clips must be prepared with the region face (phonofilm prepare --recipe uniavgen_study)."
 
 
-class EverySound(SoundReader):
+class GlobalA2VAligner(A2VAligner):
     """Pictures read all of the sound, at the distance of true seconds, rows and columns."""
 
     def forward(self, video: Hidden, audio: Hidden, face: Float[Tensor, "B V"]) -> Hidden:
@@ -46,7 +46,7 @@ class EverySound(SoundReader):
         return added(video, self.out(heard * face.unsqueeze(-1).to(heard.dtype)))
 
 
-class EveryPicture(PictureReader):
+class GlobalV2AAligner(V2AAligner):
     """Sound reads all pictures, at the distance of true seconds, rows and columns."""
 
     def forward(self, audio: Hidden, video: Hidden, face: Float[Tensor, "B V"]) -> Hidden:
@@ -56,7 +56,7 @@ class EveryPicture(PictureReader):
 
 
 def attended(
-    reader: SoundReader | PictureReader, stream: Hidden, other: Hidden, read: Float[Tensor, "B L D"]
+    reader: A2VAligner | V2AAligner, stream: Hidden, other: Hidden, read: Float[Tensor, "B L D"]
 ) -> Float[Tensor, "B S D"]:
     """Attention of a stream's grid to what is read of the other's, in the towers' own positions."""
     p = reader.projection
@@ -70,16 +70,16 @@ def placed(hidden: Hidden) -> Rotation:
     return Rotation(*(part[:, : hidden.grid.tokens] for part in hidden.rotation))
 
 
-class Everywhere(MeetingLayer):
+class Everywhere(InteractionLayer):
     """A layer of both towers, then attention to the whole other stream."""
 
-    def __init__(self, numbers: Towers, reading: type[Reader], index: int) -> None:
-        super().__init__(numbers, reading, index)
-        self.a2v = EverySound(numbers.video, numbers.audio.width, numbers.meeting)
-        self.v2a = EveryPicture(numbers.audio, numbers.video.width, numbers.meeting)
+    def __init__(self, numbers: DualBranch, text_attention: type[CrossAttention], index: int) -> None:
+        super().__init__(numbers, text_attention, index)
+        self.a2v = GlobalA2VAligner(numbers.video, numbers.audio.width, numbers.interaction)
+        self.v2a = GlobalV2AAligner(numbers.audio, numbers.video.width, numbers.interaction)
 
 
-class Unveiled(FaceHead):
+class Unveiled(FaceAwareModulation):
     """No mask: all of the picture takes part."""
 
     def __init__(self) -> None:
@@ -90,33 +90,37 @@ class Unveiled(FaceHead):
         return torch.ones_like(own(video)[..., 0], dtype=torch.float32)
 
 
-class Unmasked(MeetingLayer):
+class Unmasked(InteractionLayer):
     """A layer of both towers, then the exchange of all tokens."""
 
-    def __init__(self, numbers: Towers, reading: type[Reader], index: int) -> None:
-        super().__init__(numbers, reading, index)
+    def __init__(self, numbers: DualBranch, text_attention: type[CrossAttention], index: int) -> None:
+        super().__init__(numbers, text_attention, index)
         self.face = Unveiled()
 
 
-class BeforeText(MeetingLayer):
+class BeforeText(InteractionLayer):
     """The exchange between self-attention and text."""
 
     def forward(self, state: State) -> State:
-        """The streams meet after they have looked at themselves."""
-        state = replace(state, video=self.video.look(state.video), audio=self.audio.look(state.audio))
+        """The streams meet after self-attention."""
+        state = replace(
+            state, video=self.video.self_attention(state.video), audio=self.audio.self_attention(state.audio)
+        )
         state = self.exchange(state)
-        video, audio = self.video.read(state.video), self.audio.read(state.audio)
-        return replace(state, video=self.video.think(video), audio=self.audio.think(audio))
+        video, audio = self.video.cross_attention(state.video), self.audio.cross_attention(state.audio)
+        return replace(state, video=self.video.feed_forward(video), audio=self.audio.feed_forward(audio))
 
 
-class BeforeMLP(MeetingLayer):
+class BeforeMLP(InteractionLayer):
     """The exchange between text and MLP."""
 
     def forward(self, state: State) -> State:
         """The streams meet after they have read their text."""
-        video, audio = self.video.look(state.video), self.audio.look(state.audio)
-        state = self.exchange(replace(state, video=self.video.read(video), audio=self.audio.read(audio)))
-        return replace(state, video=self.video.think(state.video), audio=self.audio.think(state.audio))
+        video, audio = self.video.self_attention(state.video), self.audio.self_attention(state.audio)
+        state = self.exchange(
+            replace(state, video=self.video.cross_attention(video), audio=self.audio.cross_attention(audio))
+        )
+        return replace(state, video=self.video.feed_forward(state.video), audio=self.audio.feed_forward(state.audio))
 
 
 def network(study: Experiment) -> ByteUniAVGen:
@@ -125,7 +129,7 @@ def network(study: Experiment) -> ByteUniAVGen:
     return study.model
 
 
-def layered(layers: tuple[type[Layer], ...], *, mlp: int = 576) -> Experiment:
+def layered(layers: tuple[type[PairedLayer], ...], *, mlp: int = 576) -> Experiment:
     """UniAVGen with other layers, and MLPs of so many channels."""
     study = uniavgen.uniavgen_study()
     model = network(study)
@@ -143,7 +147,7 @@ def uniavgen_aligners() -> Study:
     """What a token reads of the other stream."""
     study = uniavgen.uniavgen_study()
     model = network(study)
-    meeting = replace(model.meeting, window=MaskedWindow(0.0), seen=Shown())
+    interaction = replace(model.interaction, window=MaskedWindow(0.0), seen=NearestFrame())
     return Study(
         name="uniavgen_aligners",
         claim="Windows of sound around a frame and pictures blended at a sound's own time do better than attention to "
@@ -153,8 +157,8 @@ def uniavgen_aligners() -> Study:
             "uniavgen_aligners",
             {
                 "aligned": study,
-                "same_interval": replace(study, model=replace(model, meeting=meeting)),
-                "global": layered((Everywhere, Layer) * 3),
+                "same_interval": replace(study, model=replace(model, interaction=interaction)),
+                "global": layered((Everywhere, PairedLayer) * 3),
             },
         ),
         figure=LIPS,
@@ -167,7 +171,7 @@ def uniavgen_mask() -> Study:
     """The face mask of the exchange."""
     study = uniavgen.uniavgen_study()
     unsupervised = replace(study, losses=study.losses[:1], regions=study.regions[1:])
-    open_layers = layered((Unmasked, Layer) * 3)
+    open_layers = layered((Unmasked, PairedLayer) * 3)
     return Study(
         name="uniavgen_mask",
         claim="A face mask that is supervised at first and then left free does better than none, one that nobody "
@@ -191,7 +195,7 @@ def uniavgen_mask() -> Study:
 def uniavgen_guidance() -> Study:
     """What guidance moves away from."""
     study = uniavgen.uniavgen_study()
-    by_text = Away(edit=jova.NEGATIVE, video=1.5, audio=1.5)
+    by_text = Guidance(contrast=jova.NEGATIVE, video_scale=2.5, audio_scale=2.5)
     return Study(
         name="uniavgen_guidance",
         claim="Guidance away from towers that neither read text nor meet does better than guidance by text alone.",
@@ -201,7 +205,9 @@ def uniavgen_guidance() -> Study:
             {
                 "modality_aware_early": study,
                 "plain": replace(study, guidance=(by_text,)),
-                "modality_aware": replace(study, guidance=(replace(by_text, edit=Both((jova.NEGATIVE, unlinked))),)),
+                "modality_aware": replace(
+                    study, guidance=(replace(by_text, contrast=Both((jova.NEGATIVE, unlinked))),)
+                ),
                 "none": replace(study, guidance=()),
             },
         ),
@@ -222,11 +228,11 @@ def uniavgen_exchange() -> Study:
             "uniavgen_exchange",
             {
                 "interleaved": layered(TURNS),
-                "all": layered((MeetingLayer,) * 6, mlp=448),
-                "first_half": layered((MeetingLayer,) * 3 + (Layer,) * 3),
-                "last_half": layered((Layer,) * 3 + (MeetingLayer,) * 3),
-                "before_text": layered((BeforeText, Layer) * 3),
-                "before_mlp": layered((BeforeMLP, Layer) * 3),
+                "all": layered((InteractionLayer,) * 6, mlp=448),
+                "first_half": layered((InteractionLayer,) * 3 + (PairedLayer,) * 3),
+                "last_half": layered((PairedLayer,) * 3 + (InteractionLayer,) * 3),
+                "before_text": layered((BeforeText, PairedLayer) * 3),
+                "before_mlp": layered((BeforeMLP, PairedLayer) * 3),
             },
         ),
         figure=LIPS,

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from phonofilm.codecs.blocks import FRAMES, BlockCodec, to_blocks
-from phonofilm.train.codecs.fit import Job
+from phonofilm.train.codecs.fit import CodecJob
 from phonofilm.train.codecs.jobs import decibels, edges
 from phonofilm.train.codecs.pool import Pool, box_mask, crops, to_video
 
@@ -57,7 +57,7 @@ def fit_components(codec: BlockCodec, pool: Pool, loss: BlockLoss, seed: int = 0
     codec.fit(torch.cat(blocks), torch.cat(weights), whiten=loss.whiten)
 
 
-def block_job(codec: BlockCodec, pool: Pool, stages: tuple[Stage, ...], loss: BlockLoss, scored: int) -> Job:
+def block_job(codec: BlockCodec, pool: Pool, stages: tuple[Stage, ...], loss: BlockLoss, scored: int) -> CodecJob:
     """Train the decoder on crops that grow stage by stage; the transform stays as it was fitted."""
 
     def losses(network: nn.Module, done: float, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -68,7 +68,7 @@ def block_job(codec: BlockCodec, pool: Pool, stages: tuple[Stage, ...], loss: Bl
     def score(network: nn.Module) -> dict[str, float]:
         return block_scores(network, pool, pool.heldout[:scored])  # pyright: ignore[reportArgumentType]
 
-    return Job(network=codec, losses=losses, score=score)
+    return CodecJob(network=codec, losses=losses, score=score)
 
 
 def decoder_losses(

@@ -36,7 +36,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class CodecJob:
     """What is trained: a network, its losses and its score."""
 
     network: nn.Module
@@ -53,7 +53,7 @@ class _Run:
     best: float = -math.inf
 
 
-def fit(job: Job, schedule: Schedule, folder: Path, say: Callable[[str], None] = print) -> nn.Module:
+def fit(job: CodecJob, schedule: Schedule, folder: Path, say: Callable[[str], None] = print) -> nn.Module:
     """Train, resuming from ``folder`` where there is a checkpoint; returns the averaged network.
 
     Writes ``last.pt`` (everything, atomically), ``best.pt`` (averaged weights of the best score) and ``log.jsonl``.
@@ -114,7 +114,7 @@ def _share(run: _Run, schedule: Schedule) -> float:
 
 
 def _step(
-    job: Job, optimizers: list[torch.optim.Optimizer], schedule: Schedule, step: int, done: float
+    job: CodecJob, optimizers: list[torch.optim.Optimizer], schedule: Schedule, step: int, done: float
 ) -> dict[str, float]:
     share = max(0.02, min(1.0, (step + 1) / schedule.warmup) * (0.5 + 0.5 * math.cos(math.pi * done)))
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]

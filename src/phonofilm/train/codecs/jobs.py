@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.mel import stft_magnitude
-from phonofilm.train.codecs.fit import Job
+from phonofilm.train.codecs.fit import CodecJob
 from phonofilm.train.codecs.pool import Pool, segments
 
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256))
@@ -43,7 +43,7 @@ def initialise(codec: AudioCodec, gain: float = 1.0) -> None:
     codec.vae.vae.encoder.conv_out.weight[codec.channels :] *= 0.1
 
 
-def mel_job(codec: AudioCodec, pool: Pool, *, batch: int, samples: int, kl: float, scored: int) -> Job:
+def mel_job(codec: AudioCodec, pool: Pool, *, batch: int, samples: int, kl: float, scored: int) -> CodecJob:
     """Train the mel autoencoder: absolute and squared error of log mels, small divergence of the latents."""
     codec.requires_grad_(False).vae.vae.requires_grad_(True)
 
@@ -67,7 +67,7 @@ def mel_job(codec: AudioCodec, pool: Pool, *, batch: int, samples: int, kl: floa
         error = (network.spectrum(mean) - mel).abs().mean().item()
         return {"close": -error, "deviation": mean.std().item(), "noise": (0.5 * logvar).exp().mean().item()}
 
-    return Job(network=codec, losses=losses, score=score)
+    return CodecJob(network=codec, losses=losses, score=score)
 
 
 def held_waves(pool: Pool, count: int, hop: int) -> Float[Tensor, "B 1 N"]:
@@ -87,7 +87,7 @@ def spectral_losses(made: Float[Tensor, "B N"], true: Float[Tensor, "B N"]) -> F
     return total / len(RESOLUTIONS)
 
 
-def vocoder_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored: int) -> Job:
+def vocoder_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored: int) -> CodecJob:
     """Train the vocoder, half on mels of the sound itself, half on mels that came through the autoencoder."""
     codec.requires_grad_(False).vocoder.requires_grad_(True)
     step = codec.hop // 2
@@ -115,7 +115,7 @@ def vocoder_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scor
         error = (network.listen(made) - network.listen(wave)).abs().mean().item()
         return {"close": -error, "stft": spectral_losses(made[:, 0], wave[:, 0]).item()}
 
-    return Job(network=codec, losses=losses, score=score)
+    return CodecJob(network=codec, losses=losses, score=score)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from phonofilm.cli.arguments import check_number
 from phonofilm.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from phonofilm.types import Prompt, Request, Sound
+    from phonofilm.types import Audio, Prompt, Request
 
 PathArgument = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="TEXT")]
@@ -21,7 +21,7 @@ VOICE = re.compile(r"([A-Za-z][\w-]*)=(.+)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class ClipOptions:
     """One clip as people ask for it: the words of a flag, or of a line in a prompts file."""
 
     scene: str = ""
@@ -48,8 +48,8 @@ class Wish:
     """The part of --clip to make anew, in seconds: 0.5:1.2."""
     voice: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="[NAME=]PATH")] = ()
     """A recording of the voice to speak with; with several speakers one --voice each: left=voice.wav."""
-    only: Annotated[str, tyro.conf.arg(metavar="video|sound")] = ""
-    """"video" for a clip without sound, "sound" for sound alone, written as wav."""
+    only: Annotated[str, tyro.conf.arg(metavar="video|audio")] = ""
+    """"video" for a clip without sound, "audio" for sound alone, written as wav."""
     seconds: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """Length of the clip; that of what is given, or the model's own, if not given."""
     seed: int = 0
@@ -58,24 +58,24 @@ class Wish:
     @property
     def suffix(self) -> str:
         """How the name of its file ends."""
-        return ".wav" if self.only == "sound" else ".mp4"
+        return ".wav" if self.only == "audio" else ".mp4"
 
 
-KEYS = {f.name.rstrip("_"): f for f in fields(Wish)}
+KEYS = {f.name.rstrip("_"): f for f in fields(ClipOptions)}
 """Keys of a line in a prompts file, which are the flags' names."""
 PATHS = ("image", "audio", "video", "continue", "clip")
 LISTS = ("say", "voice")
 NUMBERS: dict[str, tuple[type, ...]] = {"seconds": (float, int), "seed": (int,)}
 
 
-def wish_of(row: dict[str, Any]) -> Wish:
-    """The wish in one line of a prompts file; raises ``UserError`` for unknown keys and values of a wrong kind."""
+def options_of(row: dict[str, Any]) -> ClipOptions:
+    """The options in one line of a prompts file; raises ``UserError`` for unknown keys and values of a wrong kind."""
     values = {}
     for key, value in row.items():
         if key not in KEYS:
             raise unknown("key", key, [*KEYS, "name"])
         values[KEYS[key].name] = _value(key, value)
-    return Wish(**values)
+    return ClipOptions(**values)
 
 
 def _value(key: str, value: Any) -> Any:
@@ -93,86 +93,88 @@ def _value(key: str, value: Any) -> Any:
     return Path(value) if key in PATHS else (value,) if key in LISTS else value
 
 
-def check_apart(wish: Wish, out: Path) -> None:
+def check_apart(options: ClipOptions, out: Path) -> None:
     """Refuse to write over what is given."""
     for key in PATHS:
-        path = getattr(wish, KEYS[key].name)
+        path = getattr(options, KEYS[key].name)
         if path is not None and path.resolve() == out.resolve():
             raise UserError(f"--{key} {path} would be overwritten by the result: name another place with --out")
 
 
-def request_of(wish: Wish) -> Request:
+def request_of(options: ClipOptions) -> Request:
     """The request behind the words; raises ``UserError`` for what no model could do."""
-    check_number("seconds", wish.seconds, low=0.01, high=600)
-    check_number("seed", wish.seed, low=0, high=2**63 - 1)
-    prompt, retake = prompt_of(wish), retake_of(wish)
+    check_number("seconds", options.seconds, low=0.01, high=600)
+    check_number("seed", options.seed, low=0, high=2**63 - 1)
+    prompt, retake = prompt_of(options), retake_of(options)
     from phonofilm.files.media import read_clip, read_image
     from phonofilm.generation.request import check_request
     from phonofilm.types import Request
 
-    clip = wish.clip or wish.continue_
+    clip = options.clip or options.continue_
     request = Request(
         prompt=prompt,
-        seconds=wish.seconds,
-        seed=wish.seed,
-        image=None if wish.image is None else read_image(wish.image),
-        video=None if wish.video is None else read_clip(wish.video),
-        audio=None if wish.audio is None else _read_sound(wish.audio),
+        seconds=options.seconds,
+        seed=options.seed,
+        image=None if options.image is None else read_image(options.image),
+        video=None if options.video is None else read_clip(options.video),
+        audio=None if options.audio is None else _read_audio(options.audio),
         clip=None if clip is None else read_clip(clip),
         retake=retake,
-        voice=tuple(_read_voice(text) for text in wish.voice),
-        only=wish.only,
+        voice=tuple(_read_voice(text) for text in options.voice),
+        only=options.only,
     )
     check_request(request)
     return request
 
 
-def retake_of(wish: Wish) -> tuple[float, float] | None:
+def retake_of(options: ClipOptions) -> tuple[float, float] | None:
     """The part to make anew; raises ``UserError`` for a retake without a clip and for a clip without a retake."""
-    if wish.clip is not None and wish.continue_ is not None:
+    if options.clip is not None and options.continue_ is not None:
         raise UserError("--continue goes on from a clip, --clip with --retake makes a part of one anew: give one")
-    if not wish.retake:
-        if wish.clip is not None:
+    if not options.retake:
+        if options.clip is not None:
             raise UserError("--clip needs --retake START:END, the part to make anew; --continue goes on from a clip")
         return None
-    if wish.clip is None:
-        raise UserError(f"--retake {wish.retake} names a part of a clip: give the clip with --clip")
+    if options.clip is None:
+        raise UserError(f"--retake {options.retake} names a part of a clip: give the clip with --clip")
     try:
-        start, end = (float(part) for part in wish.retake.split(":"))
+        start, end = (float(part) for part in options.retake.split(":"))
     except ValueError as error:
-        raise UserError(f"--retake {wish.retake!r}: START:END in seconds is wanted, such as 0.5:1.2") from error
+        raise UserError(f"--retake {options.retake!r}: START:END in seconds is wanted, such as 0.5:1.2") from error
     return start, end
 
 
-def _read_sound(path: Path) -> Sound:
+def _read_audio(path: Path) -> Audio:
     from phonofilm.files.media import read_wave
-    from phonofilm.types import Sound
+    from phonofilm.types import Audio
 
-    return Sound(*read_wave(path))
+    return Audio(*read_wave(path))
 
 
-def _read_voice(text: str) -> tuple[str, Sound]:
+def _read_voice(text: str) -> tuple[str, Audio]:
     match = VOICE.fullmatch(text.strip())
     who, path = match.groups() if match else ("", text)
-    return who, _read_sound(Path(path))
+    return who, _read_audio(Path(path))
 
 
-def prompt_of(wish: Wish) -> Prompt:
+def prompt_of(options: ClipOptions) -> Prompt:
     """The prompt of separate fields or of one line."""
-    said = any(line.strip() for line in wish.say)
-    if wish.prompt.strip():
-        if wish.scene or said:
+    said = any(line.strip() for line in options.say)
+    if options.prompt.strip():
+        if options.scene or said:
             raise UserError("--prompt holds scene and speech in one line; give it or --scene and --say, not both")
         from phonofilm.generation.prompts import prompt_of_line
 
-        prompt = prompt_of_line(wish.prompt, sound=wish.sound, negative=wish.negative)
+        prompt = prompt_of_line(options.prompt, sound=options.sound, negative=options.negative)
     else:
         from phonofilm.generation.prompts import speech_of
         from phonofilm.types import Prompt
 
-        speech = speech_of(wish.say)
-        prompt = Prompt(scene=wish.scene.strip(), sound=wish.sound.strip(), speech=speech, negative=wish.negative)
-    given = wish.audio or wish.video or wish.continue_ or wish.clip
+        speech = speech_of(options.say)
+        prompt = Prompt(
+            scene=options.scene.strip(), sound=options.sound.strip(), speech=speech, negative=options.negative
+        )
+    given = options.audio or options.video or options.continue_ or options.clip
     if not (prompt.scene or prompt.speech or prompt.sound or given):
         raise UserError('nothing to make: the prompt is empty; say what to show, --scene "a woman with red hair"')
     return prompt
