@@ -41,7 +41,7 @@ def test_an_untrained_model_has_the_codecs_but_other_weights(pipeline):
     assert control.checkpoint.video_codec is pipeline.checkpoint.video_codec
     pairs = zip(control.checkpoint.backbone.parameters(), pipeline.checkpoint.backbone.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs)
-    assert control.manifest(request_of(held_out("val", {"ball": 1})[0]))["weights"] == "untrained"
+    assert control.manifest(control.resolve(request_of(held_out("val", {"ball": 1})[0])))["weights"] == "untrained"
 
 
 def test_the_truth_goes_through_the_codecs(model_folder, cases):
