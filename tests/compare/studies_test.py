@@ -149,7 +149,7 @@ def state(video, audio, links=OPEN):
 def small(**changes):
     """A CCL block's numbers: heads of 32, text without positions."""
     model = ccl.model(heads=(2, 1), head=32, mlp=32, num_blocks=1)
-    return replace(model, **({"reading": CrossAttention, "num_context": 3} | changes))
+    return replace(model, **({"text_attention": CrossAttention, "num_context": 3} | changes))
 
 
 def same(one, other):
