@@ -26,11 +26,11 @@ from phonofilm.codecs import protocols
 from phonofilm.encoders import characters, features, trained_speaker
 from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import entries, shards
+from phonofilm.files.stored_json import entry, read_json, shown, typed
 from phonofilm.network.backbone import Backbone
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.recipes.record import difference, name_of, record, without
-from phonofilm.stored_json import entry, read_json, shown, typed
 from phonofilm.version import __version__
 
 FORMAT, NUMBERS_ONLY = 2, 1

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from phonofilm.codecs.folders import WEIGHTS, built, load_file_strictly, read_config
 from phonofilm.errors import UserError
-from phonofilm.stored_json import entry
+from phonofilm.files.stored_json import entry
 
 FRAMES, SIZE = 4, 16
 """Pixel frames and pixels (each way) of a block."""

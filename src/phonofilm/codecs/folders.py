@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import entries
-from phonofilm.stored_json import read_json, shown, typed
+from phonofilm.files.stored_json import read_json, shown, typed
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 """diffusers' name of a network's weights."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from phonofilm.data.cache import partial_name
 from phonofilm.errors import UserError
+from phonofilm.files.stored_json import read_json
 from phonofilm.recipes.record import difference
-from phonofilm.stored_json import read_json
 
 FORMAT = 2
 """Of a file of settings; those of phonofilm 0.1.0 have none, and name functions by the modules that they stood in."""

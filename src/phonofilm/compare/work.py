@@ -26,9 +26,9 @@ from phonofilm.evaluate import readings
 from phonofilm.evaluate.clips import make_clips
 from phonofilm.evaluate.heldout import Case
 from phonofilm.files.safetensors_index import shards
+from phonofilm.files.stored_json import entry, read_json
 from phonofilm.generation.pipeline import Pipeline
 from phonofilm.recipes.experiment import Experiment
-from phonofilm.stored_json import entry, read_json
 from phonofilm.train import checkpoint
 from phonofilm.train.loop import RUN, Origin, advance, start, train
 from phonofilm.train.parallel import World

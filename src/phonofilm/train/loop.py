@@ -21,10 +21,10 @@ from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Dataset
 from phonofilm.diffusion.losses import total
 from phonofilm.errors import UserError
+from phonofilm.files.stored_json import entry, read_json
 from phonofilm.network.backbone import Backbone
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.record import difference, record, without
-from phonofilm.stored_json import entry, read_json
 from phonofilm.train import checkpoint, draw, ema, optim, parallel
 from phonofilm.train.checkpoint import Learner, Position
 from phonofilm.train.log import Log

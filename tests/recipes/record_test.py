@@ -10,13 +10,13 @@ from itertools import combinations
 
 import pytest
 import torch
-from phonofilm.recipes.lookup import find_function, find_recipe, recipe_names
 
 from phonofilm.checkpoints.folder import UNREAD
 from phonofilm.diffusion.flow import Uniform
 from phonofilm.diffusion.tasks import Uniform as UniformSpan
 from phonofilm.errors import UserError
 from phonofilm.recipes.experiment import listed_names
+from phonofilm.recipes.lookup import find_function, find_recipe, recipe_names
 from phonofilm.recipes.record import LEAVES, difference, name_of, record, without
 from phonofilm.train.loop import FREE
 from phonofilm.types import RECORDED_AS, Links, recorded_as
