@@ -15,8 +15,7 @@ from phonofilm.checkpoints.folder import UNREAD
 from phonofilm.diffusion.flow import Uniform
 from phonofilm.diffusion.tasks import Uniform as UniformSpan
 from phonofilm.errors import UserError
-from phonofilm.recipes.experiment import listed_names
-from phonofilm.recipes.lookup import find_function, find_recipe, recipe_names
+from phonofilm.recipes.lookup import find_function, find_recipe, names_of, recipe_names
 from phonofilm.recipes.record import LEAVES, difference, name_of, record, without
 from phonofilm.train.loop import FREE
 from phonofilm.types import RECORDED_AS, Links, recorded_as
@@ -28,8 +27,7 @@ UNRECORDED = {"CharacterEncoder.path", "FeatureEncoder.folder", "TrainedSpeaker.
 @cache
 def recipes():
     """Every recipe inside phonofilm and every arm of every study."""
-    studies = listed_names("STUDIES")
-    arms = {f"{s}/{a}": arm() for s in studies for a, arm in find_function("study", s, studies)().arms.items()}
+    arms = {f"{s}/{a}": arm() for s in names_of("study") for a, arm in find_function("study", s)().arms.items()}
     return {name: find_recipe(name) for name in recipe_names()} | arms
 
 
