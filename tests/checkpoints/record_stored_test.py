@@ -83,7 +83,7 @@ def test_a_folder_says_all_that_its_recipe_is(model):
         ("model.video.swing", 3, "model.video.swing 3, now nothing"),
         ("clock.is", "IndexClock", "clock IndexClock, now CentreClock"),
         ("patch.1", 1, "patch.1 1, now 2"),
-        ("guidance.0.video", 2.0, "guidance.0.video 2.0, now 1.5"),
+        ("guidance.0.video_scale", 2.0, "guidance.0.video_scale 2.0, now 2.5"),
         ("sampling.sampler.name", "heun", "sampling.sampler function heun, now function euler"),
         ("sampling.steps", True, "sampling.steps true, now 2"),
         ("encoders.scene.accepted.of", [], 'encoders.scene.accepted.of.0 nothing, now " "'),
