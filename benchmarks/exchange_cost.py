@@ -18,10 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from phonofilm.alignment import Ramp
 from phonofilm.architectures.uniavgen import Layer, MeetingLayer, PictureReader, SoundReader, Towers, in_space
-from phonofilm.backbone import TowerConfig
 from phonofilm.blocks import Hidden
 from phonofilm.context import unplaced
 from phonofilm.layers import Reader, Rope, attend, rope, rotate
+from phonofilm.ports import StreamConfig, WanTime
 from phonofilm.recipes.uniavgen import seconds_meeting, uniavgen_paper_stage2
 from phonofilm.tokens import positions
 from phonofilm.types import Grid
@@ -86,10 +86,10 @@ def seconds(call: Callable[[], object], times: int = 3) -> float:
 def narrow(width: int) -> Towers:
     meeting = seconds_meeting()
     head = Rope(sizes=(16, 8, 8))
-    stream = {"heads": width // 32, "mlp": 32, "rope": head}
+    stream = StreamConfig(channels=4, width=width, heads=width // 32, mlp=32, rope=head, time=WanTime())
     return Towers(
-        video=TowerConfig(channels=4, width=width, **stream),
-        audio=TowerConfig(channels=4, width=width, **stream),
+        video=stream,
+        audio=stream,
         layers=(MeetingLayer,),
         meeting=replace(meeting, space=head, place=replace(head, scale=(100.0, 1.0, 1.0))),
     )

@@ -11,20 +11,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from phonofilm import tasks
 from phonofilm.architectures.ccl import CCL, ContextAttention, Floored, RealTime, audio_windows, video_windows
-from phonofilm.backbone import TowerConfig
 from phonofilm.blocks import Hidden
 from phonofilm.context import ByteText, TowerText, unplaced
 from phonofilm.guidance import Swap, guided, together
 from phonofilm.importing import renamed
 from phonofilm.layers import Reader, Rope, TimedReader, rope, rotate
+from phonofilm.ports import StreamConfig, WanTime
 from phonofilm.recipes import ccl, jova, wan
 from phonofilm.tasks import Pair, compose
 from phonofilm.types import CENTRE, CLOSED, AVInput, AVOutput, Grid, Layout, Links, Stream, Tokens
 
 ROPE = Rope(sizes=(4, 2, 2))
 NUMBERS = CCL(
-    video=TowerConfig(width=16, heads=2, mlp=24, channels=3, rope=ROPE),
-    audio=TowerConfig(width=8, heads=1, mlp=12, channels=2, rope=ROPE),
+    video=StreamConfig(width=16, heads=2, mlp=24, channels=3, rope=ROPE, time=WanTime()),
+    audio=StreamConfig(width=8, heads=1, mlp=12, channels=2, rope=ROPE, time=WanTime()),
     text=TowerText(video=("text", 5), audio=("text", 5)),
     reading=Reader,
     num_blocks=2,

@@ -10,6 +10,7 @@ from phonofilm.context import PooledText
 from phonofilm.encoders import text
 from phonofilm.experiment import find_recipe
 from phonofilm.layers import Rope
+from phonofilm.ports import DiTTime, Pooled
 from phonofilm.recipes import nava, pocket_codecs, uniavgen
 from phonofilm.tasks import NAMED, Beside, Reference, placed, voiced
 from phonofilm.tokens import Geometry
@@ -54,7 +55,8 @@ class Loudness:
 def every_task():
     """A JoVA of one layer of each kind, "trained" for every task that has a name, and for a reference voice."""
     study = find_recipe("jova_study")
-    stream = {"width": 32, "heads": 2, "mlp": 64, "time": 16, "rope": Rope(sizes=(8, 4, 4)), "pooled": 32}
+    sizes = {"width": 32, "heads": 2, "mlp": 64, "rope": Rope(sizes=(8, 4, 4))}
+    stream = {**sizes, "time": DiTTime(width=16), "pooled": Pooled(channels=32)}
     model = replace(
         study.model,
         video=replace(study.model.video, channels=4 * 4, beside=(4 + 4) * 4, **stream),

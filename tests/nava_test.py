@@ -14,6 +14,7 @@ from phonofilm.flow import Bell, Indexed, velocity
 from phonofilm.guidance import guided
 from phonofilm.layers import Reader, rope
 from phonofilm.losses import FlowLoss
+from phonofilm.ports import Port
 from phonofilm.recipes.jova import jova_pocket, jova_study
 from phonofilm.recipes.nava import (
     caption,
@@ -130,7 +131,7 @@ def test_the_mask_closes_both_ways_in_every_layer():
 
 
 def test_the_sounds_port_is_a_gated_convolution_on_its_own_tokens():
-    port = random(network(AddedVoice).audio.port())
+    port = random(Port(network(AddedVoice).audio))
     x, grid = torch.randn(2, 9, 4), Grid(6, 1, 1, 0.04, 0.04)
     weights = {name.removeprefix("enter_x."): p for name, p in port.named_parameters()}
 

@@ -10,6 +10,7 @@ from phonofilm.data.samples import Codes, Sample
 from phonofilm.encoders import text
 from phonofilm.experiment import Experiment, Optim, Train, find_recipe
 from phonofilm.layers import Rope
+from phonofilm.ports import DiTTime, Pooled
 from phonofilm.tasks import Reference
 from phonofilm.tokens import Geometry
 from phonofilm.types import Grid, Prompt
@@ -62,7 +63,8 @@ class Noise:
 def tiny(**settings) -> Experiment:
     """jova_pocket with one layer of width 32."""
     pocket = find_recipe("jova_pocket")
-    stream = {"width": 32, "heads": 2, "mlp": 64, "time": 16, "rope": Rope(sizes=(8, 4, 4)), "pooled": 32}
+    sizes = {"width": 32, "heads": 2, "mlp": 64, "rope": Rope(sizes=(8, 4, 4))}
+    stream = {**sizes, "time": DiTTime(width=16), "pooled": Pooled(channels=32)}
     model = replace(
         pocket.model,
         video=replace(pocket.model.video, channels=4 * 4, beside=(4 + 4) * 4, **stream),

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from phonofilm.alignment import Ramp, ReleasedRamp
-from phonofilm.architectures.uniavgen import Layer, Meeting, MeetingLayer, ReleasedMelConfig, UniAVGen
-from phonofilm.backbone import TowerConfig
+from phonofilm.architectures.uniavgen import Layer, Meeting, MeetingLayer, UniAVGen
 from phonofilm.context import CharacterText
 from phonofilm.importing import changed, renamed
 from phonofilm.layers import Rope
+from phonofilm.ports import MLPEmbed, StreamConfig, WanTime
 from phonofilm.recipes.uniavgen import FRESH, RENAMES, WAN, released_meeting, uniavgen_paper, uniavgen_paper_stage2
 from phonofilm.tokens import patchify, positions
 from phonofilm.types import CLOSED, AVInput, Grid, IndexClock, Links, Stream, Tokens
@@ -36,8 +36,16 @@ def backbone(golden):
     space = Rope(sizes=(4, 4, 4))
     meeting = replace(released_meeting(torch.float32), space=space, place=replace(space, theta=10000 ** (4 / 12)))
     network = UniAVGen(
-        video=TowerConfig(channels=12, width=36, heads=3, mlp=40, rope=space),
-        audio=ReleasedMelConfig(channels=5, width=24, heads=2, mlp=28, rope=Rope(sizes=(12, 0, 0))),
+        video=StreamConfig(channels=12, width=36, heads=3, mlp=40, rope=space, time=WanTime()),
+        audio=StreamConfig(
+            channels=5,
+            width=24,
+            heads=2,
+            mlp=28,
+            rope=Rope(sizes=(12, 0, 0)),
+            embed=MLPEmbed(),
+            time=WanTime(clean_references=False),
+        ),
         text=CharacterText(caption=("caption", 10), speech="speech", characters=10, inner=16, depth=2),
         layers=(MeetingLayer, Layer, MeetingLayer),
         meeting=meeting,

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from phonofilm.alignment import MaskedWindow, Ramp, ReplicatedWindow, sorted_out
 from phonofilm.architectures.uniavgen import ByteUniAVGen, Layer, Meeting, MeetingLayer
-from phonofilm.backbone import TowerConfig
 from phonofilm.blocks import Hidden
 from phonofilm.context import ByteText, CharacterContext, CharacterText, unplaced
 from phonofilm.encoders import text
@@ -16,6 +15,7 @@ from phonofilm.experiment import find_recipe
 from phonofilm.guidance import guided
 from phonofilm.layers import Reader, Rope, attend, rope, rotate
 from phonofilm.losses import FaceLoss
+from phonofilm.ports import StreamConfig, WanTime
 from phonofilm.recipes.uniavgen import RECIPES
 from phonofilm.sampling import sigmas
 from phonofilm.tasks import T2AV, Pair, compose
@@ -24,10 +24,10 @@ from phonofilm.types import CLOSED, AVOutput, Batch, Grid, IndexClock, Layout, L
 
 VIDEO, AUDIO = Grid(21, 2, 3, 1 / 16, 4 / 16), Grid(506, 1, 1, 0.01, 0.01)
 SPEC = Rope(sizes=(4, 2, 2))
-STREAM = {"width": 16, "heads": 2, "mlp": 24, "rope": SPEC}
+STREAM = {"width": 16, "heads": 2, "mlp": 24, "rope": SPEC, "time": WanTime()}
 SMALL = ByteUniAVGen(
-    video=TowerConfig(channels=6, **STREAM),
-    audio=TowerConfig(channels=5, **STREAM),
+    video=StreamConfig(channels=6, **STREAM),
+    audio=StreamConfig(channels=5, **STREAM),
     text=ByteText(fields=("speech",), characters=text.NUM_IDS, space=text.SPACE, inner=8),
     layers=(MeetingLayer, Layer),
     meeting=Meeting(window=MaskedWindow(0.125), seen=Ramp(), space=SPEC, place=replace(SPEC, scale=(100.0, 1.0, 1.0))),

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 
 from phonofilm import recipes
-from phonofilm.backbone import Backbone, StreamConfig
+from phonofilm.backbone import Backbone
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.encoders.text import Encoder, FromFolder
 from phonofilm.encoders.voice import Heard, SpeakerEncoder, VoiceEncoder, Voices
 from phonofilm.errors import UserError, unknown
 from phonofilm.flow import Density
 from phonofilm.guidance import Away, Finish, Swap
+from phonofilm.ports import StreamConfig
 from phonofilm.sampling import Sampling
 from phonofilm.tasks import Kind, Reference, Task, name_of
 from phonofilm.tokens import Geometry, Patch, layout_of

@@ -27,6 +27,7 @@ from phonofilm.codecs import protocols
 from phonofilm.encoders import characters, features, trained_speaker
 from phonofilm.errors import UserError
 from phonofilm.experiment import Experiment, find_recipe
+from phonofilm.format1 import format1_numbers
 from phonofilm.stored import entries, shards
 from phonofilm.version import __version__
 
@@ -259,7 +260,7 @@ def _rows(scale: Tensor, like: Tensor) -> Tensor:
 
 
 def _numbers(experiment: Experiment) -> dict:
-    return dataclasses.asdict(experiment.model)  # pyright: ignore[reportArgumentType]
+    return format1_numbers(experiment.model)
 
 
 def _index(experiment: Experiment) -> dict[str, str | list[str]]:

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from phonofilm.backbone import Backbone, ConvTowerConfig, TowerConfig
+from phonofilm.backbone import Backbone
 from phonofilm.blocks import Before, Context, Hidden, State, Width, joint_attention, moved
 from phonofilm.context import VoicedBytes, VoicedFeatures
 from phonofilm.layers import MLP, Keys, Reader, Rope, TableModulation, TowerProjection, init_linear, modulate
+from phonofilm.ports import Port, StreamConfig, WanTime, check_time
 from phonofilm.types import AVInput, Tokens
 
 NO_VOICE = 1e-6
@@ -205,17 +206,21 @@ class Fuse(Layer):
 class NAVA:
     """Numbers of a NAVA network."""
 
-    video: TowerConfig
-    audio: ConvTowerConfig
+    video: StreamConfig
+    audio: StreamConfig
     text: VoicedBytes | VoicedFeatures
     voice: AddedVoice
     num_align: int
     num_fuse: int
 
     def __post_init__(self) -> None:
+        check_time(WanTime, self.video, self.audio)
         video, audio = ((s.width, s.heads, s.mlp, s.rope.sizes, s.rope.theta) for s in (self.video, self.audio))
         if video != audio:
             raise ValueError(f"shared layers need equal width, heads, MLP and RoPE: video {video}, audio {audio}")
+        video, audio = ((s.time, s.pooled) for s in (self.video, self.audio))
+        if video != audio:
+            raise ValueError(f"shared time layers need equal time and pooled text: video {video}, audio {audio}")
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -224,11 +229,10 @@ class NAVA:
 
     def build(self) -> Backbone:
         """The network with fresh weights; outputs start at zero."""
-        video, audio = self.video.port(), self.audio.port()
-        audio.time = Lent(video.time)
+        video = Port(self.video)
         backbone = Backbone(
             video=video,
-            audio=audio,
+            audio=Port(self.audio, time=Lent(video.time)),
             context=VoicedContext(self.text, self.voice, self.video.width, self.video.rope),
             blocks=nn.ModuleList(
                 [Align(self.video, self.text.reading) for _ in range(self.num_align)]

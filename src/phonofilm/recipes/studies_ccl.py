@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from phonofilm import tasks
 from phonofilm.architectures.ccl import CCL, Block, ContextAttention, Floored, Windows
 from phonofilm.architectures.ovi import Twin, faint
-from phonofilm.backbone import TowerConfig
 from phonofilm.blocks import Hidden, State, moved
 from phonofilm.experiment import Experiment
 from phonofilm.layers import Rope, init_linear
+from phonofilm.ports import StreamConfig
 from phonofilm.recipes import ccl
 from phonofilm.recipes.studies import LIPS, SAMPLING, arms, ccl_joint
 from phonofilm.study import Study
@@ -70,7 +70,7 @@ class Gate(nn.Linear):
 class GatedAttention(ContextAttention):
     """Cross-attention in windows behind a gate, and no context tokens: a closed link adds nothing."""
 
-    def __init__(self, own: TowerConfig, other: TowerConfig, num_context: int, positions: Rope) -> None:
+    def __init__(self, own: StreamConfig, other: StreamConfig, num_context: int, positions: Rope) -> None:
         super().__init__(own, other, num_context, positions)
         self.out = Gate(own.width)
 

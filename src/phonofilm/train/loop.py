@@ -21,6 +21,7 @@ from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Dataset
 from phonofilm.errors import UserError
 from phonofilm.experiment import Experiment
+from phonofilm.format1 import format1_numbers
 from phonofilm.losses import total
 from phonofilm.train import checkpoint, draw, ema, optim, parallel
 from phonofilm.train.checkpoint import Learner, Position
@@ -180,7 +181,7 @@ def claim(folder: Path, experiment: Experiment) -> None:
     fixed = {k: v for k, v in dataclasses.asdict(experiment.train).items() if k not in FREE}
     numbers = {
         "recipe": experiment.name,
-        "model": dataclasses.asdict(experiment.model),  # pyright: ignore[reportArgumentType]
+        "model": format1_numbers(experiment.model),
         "train": fixed,
     }
     numbers = json.loads(json.dumps(numbers | {"optim": dataclasses.asdict(experiment.optim)}, default=str))
