@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from phonofilm.backbone import Backbone
-from phonofilm.blocks import Hidden, Side, State, join, joint_attention, text_of, tokens_of
-from phonofilm.context import ByteText
-from phonofilm.layers import init_linear
-from phonofilm.ports import DiTTime, Port, StreamConfig, check_time
+from phonofilm.network.backbone import Backbone
+from phonofilm.network.blocks import Hidden, Side, State, join, joint_attention, text_of, tokens_of
+from phonofilm.network.context import ByteText
+from phonofilm.network.layers import init_linear
+from phonofilm.network.ports import DiTTime, Port, StreamConfig, check_time
 from phonofilm.types import CLOSED, Links
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from phonofilm.recipes.lookup import find_recipe
 
-from phonofilm.experiment import find_recipe
-from phonofilm.format1 import format1_numbers
-from phonofilm.ports import ConvEmbed, Data, DiTTime, MLPEmbed, Pooled, StreamConfig, WanTime
+from phonofilm.checkpoints.format1 import format1_numbers
+from phonofilm.network.ports import ConvEmbed, Data, DiTTime, MLPEmbed, Pooled, StreamConfig, WanTime
 
 JOVA, OVI = "jova_study", "ovi_study"
 ROPE = {"sizes": (32, 16, 16), "scale": (32.0, 1.0, 1.0), "theta": 100.0}

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from phonofilm.backbone import Backbone
-from phonofilm.blocks import Before, Hidden, Sequence, Side, State, join, joint_attention, text_of, tokens_of
-from phonofilm.context import ByteText, EmbeddedText
-from phonofilm.layers import init_linear
-from phonofilm.ports import DiTTime, Port, StreamConfig, check_time
+from phonofilm.network.backbone import Backbone
+from phonofilm.network.blocks import Before, Hidden, Sequence, Side, State, join, joint_attention, text_of, tokens_of
+from phonofilm.network.context import ByteText, EmbeddedText
+from phonofilm.network.layers import init_linear
+from phonofilm.network.ports import DiTTime, Port, StreamConfig, check_time
 
 
 @dataclass(frozen=True, kw_only=True)
