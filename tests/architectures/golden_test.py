@@ -1,6 +1,7 @@
 """Ten training steps of every *_study recipe on a fixed toy set: refactoring must not change the losses.
 
-A change that is meant to alter numbers rewrites tests/golden with ``python tests/architectures/golden_test.py`` and says why.
+A change that is meant to alter numbers rewrites tests/golden with ``python tests/architectures/golden_test.py`` and
+says why.
 """
 
 import json
@@ -11,11 +12,11 @@ from unittest import mock
 
 import pytest
 import torch
-from phonofilm.recipes.lookup import find_recipe, recipe_names
 
 from phonofilm.diffusion.losses import total
 from phonofilm.diffusion.tasks import Pair, compose
 from phonofilm.network.ports import DiTTime, LinearEmbed, Port, zeroed
+from phonofilm.recipes.lookup import find_recipe, recipe_names
 from phonofilm.types import Batch, Grid, Layout, Prompt
 
 GOLDEN = Path(__file__).parents[1] / "golden"

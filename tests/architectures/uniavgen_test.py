@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from phonofilm.recipes.lookup import find_recipe
 from torch.nn import functional as F
 
 from phonofilm.architectures.uniavgen import ByteUniAVGen, Interaction, InteractionLayer, PairedLayer
@@ -19,6 +18,7 @@ from phonofilm.network.blocks import Hidden
 from phonofilm.network.context import ByteText, CharacterContext, CharacterText, without_positions
 from phonofilm.network.layers import CrossAttention, Rope, attend, rope, rotate
 from phonofilm.network.ports import StreamConfig, WanTime
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.recipes.uniavgen import RECIPES
 from phonofilm.types import CLOSED, AVOutput, Batch, Grid, IndexClock, Layout, Links, Prompt, Tokens
 

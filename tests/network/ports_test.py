@@ -6,7 +6,6 @@ from itertools import product
 
 import pytest
 import torch
-from phonofilm.recipes.lookup import find_recipe
 from torch.nn import functional as F
 
 from phonofilm.network import ports
@@ -24,6 +23,7 @@ from phonofilm.network.ports import (
     Velocity,
     WanTime,
 )
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Grid, Stream
 
 WIDTH, FRAMES, REFERENCES, TEXT = 16, 5, 2, 6

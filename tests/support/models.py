@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import torch
-from phonofilm.recipes.lookup import find_recipe
 
 from phonofilm.checkpoints.folder import Training, save_checkpoint
 from phonofilm.codecs.audio import AudioCodec
@@ -15,7 +14,8 @@ from phonofilm.network.context import PooledText
 from phonofilm.network.layers import Rope
 from phonofilm.network.ports import DiTTime, Pooled
 from phonofilm.recipes import nava, uniavgen
-from phonofilm.train.codecs import pocket as pocket_codecs
+from phonofilm.recipes import pocket as pocket_codecs
+from phonofilm.recipes.lookup import find_recipe
 
 TRAINING = Training(
     num_frames=(49,),

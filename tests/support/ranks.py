@@ -8,12 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from phonofilm.recipes.lookup import find_recipe, recipe_names
 from safetensors.torch import save_file
 from training import CODES, GEOMETRY, Noise, tiny
 
 from phonofilm.network.ports import Pooled
 from phonofilm.recipes.experiment import Experiment, MuonOptim, Optim, Train
+from phonofilm.recipes.lookup import find_recipe, recipe_names
 from phonofilm.train import parallel
 from phonofilm.train.ema import whole
 from phonofilm.train.loop import Origin, advance, start, train

@@ -4,7 +4,6 @@ import sys
 from dataclasses import dataclass, replace
 
 import torch
-from phonofilm.recipes.lookup import find_recipe
 
 from phonofilm.data.samples import Codes, Sample
 from phonofilm.diffusion.tasks import Reference
@@ -14,6 +13,7 @@ from phonofilm.network.context import PooledText
 from phonofilm.network.layers import Rope
 from phonofilm.network.ports import DiTTime, Pooled
 from phonofilm.recipes.experiment import Experiment, Optim, Train
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Grid, Prompt
 
 CODES = Codes(temporal_stride=4, spatial_stride=16, video_channels=4, sample_rate=16000, hop=512, audio_channels=20)

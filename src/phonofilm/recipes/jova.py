@@ -16,7 +16,7 @@ from phonofilm.encoders import text
 from phonofilm.network.context import EmbeddedText, PooledText
 from phonofilm.network.layers import Rope
 from phonofilm.network.ports import Data, DiTTime, Pooled, StreamConfig
-from phonofilm.recipes import published
+from phonofilm.recipes import pocket, published
 from phonofilm.recipes.experiment import Dropout, Experiment, MuonOptim, Optim, Train, as_it_is
 
 RECIPES = (
@@ -74,8 +74,8 @@ def jova_pocket() -> Experiment:
     return Experiment(
         name="jova_pocket",
         model=model(width=256, heads=4, num_dual=2, num_single=4),
-        video_codec=published.pocket_video,
-        audio_codec=published.pocket_audio,
+        video_codec=pocket.pocket_video,
+        audio_codec=pocket.pocket_audio,
         encoders={
             "scene": text.ByteEncoder(text.scene),
             "sound": text.ByteEncoder(text.sound),

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from phonofilm.recipes.lookup import find_recipe
 
 from phonofilm.checkpoints.format1 import format1_numbers
 from phonofilm.network.ports import ConvEmbed, Data, DiTTime, MLPEmbed, Pooled, StreamConfig, WanTime
+from phonofilm.recipes.lookup import find_recipe
 
 JOVA, OVI = "jova_study", "ovi_study"
 ROPE = {"sizes": (32, 16, 16), "scale": (32.0, 1.0, 1.0), "theta": 100.0}
@@ -23,7 +23,7 @@ def changed(name, **leaves):
 
 def test_the_first_shipped_folder_has_its_recipes_numbers():
     """As its experiment.json had them at commit beaff0a."""
-    numbers = json.loads((Path(__file__).parent / "golden" / "format1_jova_pocket.json").read_text())
+    numbers = json.loads((Path(__file__).parents[1] / "golden" / "format1_jova_pocket.json").read_text())
     assert json.loads(json.dumps(format1_numbers(find_recipe("jova_pocket").model))) == numbers
 
 
