@@ -63,4 +63,8 @@ def test_all_but_the_streams_stays():
     numbers = format1_numbers(model)
     assert isinstance(model.video, StreamConfig)
     assert model.video.pooled == Pooled(channels=128)
-    assert (numbers["num_blocks"], numbers["reading"], numbers["partition"]) == (7, model.reading, {"num_frames": 3.0})
+    assert (numbers["num_blocks"], numbers["text_attention"], numbers["partition"]) == (
+        7,
+        model.text_attention,
+        {"num_frames": 3.0},
+    )
