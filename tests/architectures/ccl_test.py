@@ -20,18 +20,18 @@ from phonofilm.architectures.ccl import (
 from phonofilm.checkpoints.importing import renamed
 from phonofilm.diffusion import tasks
 from phonofilm.diffusion.tasks import Pair, compose
-from phonofilm.network.backbone import TowerConfig
 from phonofilm.network.blocks import Hidden
 from phonofilm.network.context import ByteText, TowerText, without_positions
 from phonofilm.network.layers import CrossAttention, Rope, RotaryCrossAttention, rope, rotate
+from phonofilm.network.ports import StreamConfig, WanTime
 from phonofilm.recipes import ccl, jova
 from phonofilm.recipes import wan_names as wan
 from phonofilm.types import CENTRE, CLOSED, Grid, Layout, Links, Tokens
 
 ROPE = Rope(sizes=(4, 2, 2))
 NUMBERS = CCL(
-    video=TowerConfig(width=16, heads=2, mlp=24, channels=3, rope=ROPE),
-    audio=TowerConfig(width=8, heads=1, mlp=12, channels=2, rope=ROPE),
+    video=StreamConfig(width=16, heads=2, mlp=24, channels=3, rope=ROPE, time=WanTime()),
+    audio=StreamConfig(width=8, heads=1, mlp=12, channels=2, rope=ROPE, time=WanTime()),
     text=TowerText(video=("text", 5), audio=("text", 5)),
     text_attention=CrossAttention,
     num_blocks=2,

@@ -21,6 +21,7 @@ from jaxtyping import Float, Int8
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from phonofilm.checkpoints.format1 import format1_numbers
 from phonofilm.codecs import loading as codecs
 from phonofilm.codecs import protocols
 from phonofilm.encoders import characters, features, trained_speaker
@@ -291,8 +292,7 @@ def _rows(scale: Tensor, like: Tensor) -> Tensor:
 
 def numbers(experiment: Experiment) -> dict[str, Any]:
     """A network's numbers as format 1 has them: without the names of their classes."""
-    content = dataclasses.asdict(experiment.model)  # pyright: ignore[reportArgumentType]
-    return json.loads(json.dumps(content, default=str))
+    return json.loads(json.dumps(format1_numbers(experiment.model), default=str))
 
 
 def _index(experiment: Experiment) -> dict[str, str | list[str]]:

@@ -18,7 +18,8 @@ from phonofilm.diffusion.tokens import Geometry, Patch, layout_of
 from phonofilm.encoders.text import Encoder, FromFolder
 from phonofilm.encoders.voice import SpeakerEncoder, SpeakerVectors, VoiceEncoder, Voices
 from phonofilm.errors import UserError
-from phonofilm.network.backbone import Backbone, StreamConfig
+from phonofilm.network.backbone import Backbone
+from phonofilm.network.ports import StreamConfig
 from phonofilm.types import CENTRE, Clock, Layout, Links, Loss, Prompt, Span, Tokens
 
 if TYPE_CHECKING:
