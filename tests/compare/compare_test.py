@@ -20,7 +20,7 @@ from phonofilm.compare import work
 from phonofilm.compare.plan import find_arms, find_study, trained_as
 from phonofilm.compare.run import LOCK, compare, losses_of
 from phonofilm.compare.work import Machine
-from phonofilm.data.cache import write_shard
+from phonofilm.data.shards import write_shard
 from phonofilm.errors import UserError
 from phonofilm.evaluate import readings
 from phonofilm.files.media import read_clip, read_manifest

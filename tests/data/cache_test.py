@@ -7,8 +7,9 @@ import pytest
 import torch
 from training import CODES, GEOMETRY, Noise
 
-from phonofilm.data import cache
-from phonofilm.data.cache import Cache, Meta, missing_shards, shard_path, write_shard
+from phonofilm.data import cache, shards
+from phonofilm.data.cache import Cache, Meta
+from phonofilm.data.shards import missing_shards, shard_path, write_shard
 from phonofilm.data.prepare import Wanted, prepare
 from phonofilm.data.puppets import Puppets, box_region
 from phonofilm.errors import UserError
@@ -77,7 +78,7 @@ def test_a_shard_is_there_or_not(tmp_path, monkeypatch):
     def killed(tensors):
         raise Killed
 
-    monkeypatch.setattr(cache, "save", killed)  # its prompts are there by now, the tensors are not
+    monkeypatch.setattr(shards, "save", killed)  # its prompts are there by now, the tensors are not
     with pytest.raises(Killed):
         write_shard(Noise(CLIPS), tmp_path, 5, 1)
     monkeypatch.undo()
@@ -126,7 +127,7 @@ def test_what_is_no_cache_is_refused(tmp_path):
 def test_values_beyond_half_precision_are_refused(tmp_path):
     sample = replace(Noise().sample(5, 0), video=torch.full((4, 2, 2, 4), 1e6))
     with pytest.raises(ValueError, match="video of clips 0"):
-        cache.pack([sample])
+        shards.pack([sample])
 
 
 def test_a_box_covers_every_pixel_that_it_touches():

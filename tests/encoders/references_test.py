@@ -12,7 +12,8 @@ from training import AUDIO, CODES, GEOMETRY, Noise, tiny
 pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[puppets]")
 
 from phonofilm.checkpoints.folder import Checkpoint, Training
-from phonofilm.data.cache import Cache, Meta, shard_path, write_shard
+from phonofilm.data.cache import Cache, Meta
+from phonofilm.data.shards import shard_path, write_shard
 from phonofilm.data.prepare import Wanted, prepare
 from phonofilm.data.prepare import puppets as puppets_of
 from phonofilm.data.stills import Stills

@@ -7,7 +7,8 @@ from training import CODES, GEOMETRY, Noise, tiny
 
 from phonofilm.compare.plan import Terms, open_comparison
 from phonofilm.compare.study import Study
-from phonofilm.data.cache import Meta, codec_hash, write_shard
+from phonofilm.data.cache import Meta, codec_hash
+from phonofilm.data.shards import write_shard
 
 TERMS = Terms(seeds=2, amount=16, prompts={"ball": 2})
 """Four steps of four samples."""

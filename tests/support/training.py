@@ -37,6 +37,10 @@ class Noise:
     """Index of a clip of no numbers; None for all of them."""
 
     @property
+    def source(self):
+        return {"noise": self.size}
+
+    @property
     def buckets(self):
         return {5: self.size, 9: self.size // 2}
 

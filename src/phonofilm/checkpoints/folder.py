@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 
 import torch
 from jaxtyping import Float, Int8
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from phonofilm.checkpoints.format1 import format1_numbers
@@ -26,7 +26,7 @@ from phonofilm.codecs import loading as codecs
 from phonofilm.codecs import protocols
 from phonofilm.encoders import characters, features, trained_speaker
 from phonofilm.errors import UserError
-from phonofilm.files.safetensors_index import entries, shards
+from phonofilm.files.safetensors_index import entries, read_tensors, shards
 from phonofilm.files.stored_json import entry, read_json, shown, typed
 from phonofilm.network.backbone import Backbone
 from phonofilm.recipes.experiment import Experiment
@@ -176,7 +176,7 @@ def load_codecs(folder: Path, experiment: Experiment) -> tuple[codecs.StoredVide
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
     """The network's weights of a folder in float32; ``UserError`` for a folder that is none."""
     read_experiment(Path(folder))
-    return {n: t for path in shards(Path(folder) / WEIGHTS) for n, t in unpack(load_file(path)).items()}
+    return {n: t for path in shards(Path(folder) / WEIGHTS) for n, t in unpack(read_tensors(path)).items()}
 
 
 def hash_of(paths: Sequence[Path]) -> str:
@@ -236,7 +236,7 @@ def load_shards(backbone: torch.nn.Module, paths: Sequence[Path]) -> None:
     found = {name: shape for name, shape in found.items() if not _is_scale(name, found)}
     _check(own, found, where=str(paths[0]))
     for path in paths:
-        for name, tensor in unpack(load_file(path)).items():
+        for name, tensor in unpack(read_tensors(path)).items():
             own[name].copy_(tensor)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from diffusers import MMAudioVAE, MMAudioVocoder
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,7 +16,7 @@ from phonofilm.codecs.folders import load_part, save_part
 from phonofilm.codecs.griffin_lim import GriffinLimVocoder
 from phonofilm.codecs.mel import LogMel
 from phonofilm.errors import UserError
-from phonofilm.files.safetensors_index import entries
+from phonofilm.files.safetensors_index import entries, read_tensors
 
 STATISTICS = "latents.safetensors"
 """Beside the weights of the VAE: mean and deviation of its latents, for which MMAudioVAE has no place."""
@@ -65,7 +65,7 @@ class AudioCodec(nn.Module):
             raise UserError(f"no {path}: without the statistics of its latents an audio codec cannot be used")
         if lacks := {"mean", "std"} - entries(path).keys():
             raise UserError(f"{path} has no {sorted(lacks)[0]!r}: it holds mean and std of the latents' channels")
-        statistics = load_file(path)
+        statistics = read_tensors(path)
         if any(tensor.shape != (codec.channels,) for tensor in statistics.values()):
             raise UserError(f"{path}: mean and std have one number for each of {codec.channels} channels")
         codec.standardise(statistics["mean"], statistics["std"])

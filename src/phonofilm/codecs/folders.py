@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from phonofilm.errors import UserError
-from phonofilm.files.safetensors_index import entries
+from phonofilm.files.safetensors_index import entries, read_tensors
 from phonofilm.files.stored_json import read_json, shown, typed
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -148,8 +148,7 @@ def load_file_strictly(network: nn.Module, path: Path) -> None:
 
     Raises ``UserError`` that names the tensor which is truncated, missing, surplus, misshapen or not finite.
     """
-    entries(path)
-    load_strictly(network, load_file(path), where=str(path))
+    load_strictly(network, read_tensors(path), where=str(path))
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:

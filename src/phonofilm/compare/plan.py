@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -94,6 +95,11 @@ class Pinned:
     def reference(self) -> Reference | None:
         """How long the clips' latents of a reference voice are; None where they have none."""
         return self.cache.reference
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """What decides the clips."""
+        return self.cache.source
 
     @property
     def buckets(self) -> dict[int, int]:

@@ -1,38 +1,37 @@
 """A cache of latents on disk: what training reads when clips were encoded beforehand.
 
-A cache is a folder with ``meta.json`` and shards of up to 64 clips: ``f00049-000012.safetensors`` holds the latents
-and regions of clips 768 to 831 of the bucket of 49 pixel frames, ``f00049-000012.jsonl`` their prompts. A shard is
-there completely or not at all, whatever happens to the process that writes it.
+A cache is a folder with ``meta.json`` and shards (``data/shards.py``).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
-import torch
-from jaxtyping import Float
-from safetensors import safe_open
-from safetensors.torch import save
-from torch import Tensor
-
-from phonofilm.data.samples import Codes, Dataset, Sample, prompt_from_json, prompt_to_json, speakers_of
+from phonofilm.data.samples import Codes, Sample, prompt_from_json, speakers_of
+from phonofilm.data.shards import clips_of, length_of, opened, read_lines, shard_paths
 from phonofilm.diffusion.tasks import Reference
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import write_text
+from phonofilm.files.checksums import check_seal, sealed
+from phonofilm.files.safetensors_index import entries
+from phonofilm.files.stored_json import entry, read_json
 
-FORMAT = 1
-SHARD = 64
-"""Clips of a full shard."""
-PORTION = 4
-"""Clips that are drawn and encoded together."""
+Numbers = TypeVar("Numbers", Geometry, Codes, Reference)
+FORMAT, UNCHECKED = 2, 1
+"""Of caches; those of phonofilm 0.1.0 have no checksums."""
 META = "meta.json"
+PATIENCE = 1.0
+"""Seconds in which a shard that is being replaced is whole again."""
+LARGEST = 1e7
+"""No number of pixels, pixel frames, channels or samples in a second that a cache is made of is larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,43 +51,49 @@ class Meta:
     reference: Reference | None = None
     """How long the latents of a reference voice are; None where clips have none."""
 
+    format: int = FORMAT
+
     def to_json(self) -> dict:
         """Plain values; without voices those of a cache that was made before there were any."""
-        content = {"format": FORMAT} | json.loads(json.dumps(asdict(self)))
+        content = json.loads(json.dumps(asdict(self)))
         return {name: part for name, part in content.items() if part or name not in ("speaker", "reference")}
 
     @classmethod
     def read(cls, folder: Path) -> Meta:
-        """The meta of a folder; ``UserError`` where it holds no cache or one of a newer format."""
-        try:
-            content = json.loads((folder / META).read_text())
-        except FileNotFoundError as error:
-            raise UserError(f"no cache in {folder}: make one with phonofilm prepare") from error
-        except json.JSONDecodeError as error:
-            raise UserError(f"{folder / META} is not JSON: {error}") from error
-        if content.get("format") != FORMAT:
-            raise UserError(f"{folder} has format {content.get('format')!r}, this phonofilm reads {FORMAT}")
+        """The meta of a folder; ``UserError`` where it holds no cache, a damaged one or one of a newer format."""
+        path = folder / META
+        if not path.is_file():
+            raise UserError(f"no cache in {folder}: make one with phonofilm prepare")
+        content = read_json(path)
+        if content.get("format") not in (FORMAT, UNCHECKED):
+            raise UserError(
+                f"{folder} has format {content.get('format')!r}, this phonofilm reads {UNCHECKED} and {FORMAT}"
+            )
+        if content["format"] == FORMAT:
+            check_seal(content, path)
+        # Caches that do not say how loud references are were made before they were levelled.
+        heard = {"loud": 1.0} | entry(content, "reference", dict, path) if "reference" in content else None
         return cls(
-            geometry=Geometry(**content["geometry"]),
-            codes=Codes(**content["codes"]),
-            codec=content["codec"],
-            recipe=content["recipe"],
-            regions=tuple(content["regions"]),
-            source=content["source"],
-            speaker=content.get("speaker", ""),
-            # Caches that do not say how loud references are were made before they were levelled.
-            reference=Reference(**({"loud": 1.0} | content["reference"])) if "reference" in content else None,
+            geometry=_numbers(Geometry, entry(content, "geometry", dict, path), path),
+            codes=_numbers(Codes, entry(content, "codes", dict, path), path),
+            codec=entry(content, "codec", str, path),
+            recipe=entry(content, "recipe", str, path),
+            regions=entry(content, "regions", tuple[str, ...], path),
+            source=entry(content, "source", dict, path),
+            speaker=entry({"speaker": ""} | content, "speaker", str, path),
+            reference=None if heard is None else _numbers(Reference, heard, path),
+            format=content["format"],
         )
 
     def write(self, folder: Path) -> None:
         """Write it, or make sure that the folder holds the same kind already; the length may differ."""
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / META).exists():
-            write_atomically(folder / META, json.dumps(self.to_json(), indent=1) + "\n")
+            write_text(folder / META, json.dumps(sealed(self.to_json()), indent=1) + "\n")
             return
         mine, there = self.to_json(), Meta.read(folder).to_json()
         for content in (mine, there):
-            del content["geometry"]["num_frames"], content["recipe"]
+            del content["geometry"]["num_frames"], content["recipe"], content["format"]
         differing = [name for name in mine | there if mine.get(name) != there.get(name)]
         if differing:
             raise UserError(
@@ -97,95 +102,18 @@ class Meta:
             )
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it."""
-    partial = partial_name(path)
-    partial.write_text(text)
-    partial.replace(path)
-
-
-def partial_name(path: Path) -> Path:
-    """A name that no reader takes for a finished file."""
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
-
-
-def shard_path(folder: Path, num_frames: int, number: int) -> Path:
-    """Where a shard stands."""
-    return folder / f"f{num_frames:05d}-{number:06d}.safetensors"
-
-
-def pack(samples: Sequence[Sample]) -> tuple[dict[str, torch.Tensor], list[dict]]:
-    """A shard's tensors, latents in half precision, and the lines of its prompts."""
-    tensors = {
-        "video": torch.stack([sample.video for sample in samples]).half(),
-        "audio": torch.stack([sample.audio for sample in samples]).half(),
-    }
-    for name in samples[0].regions:
-        tensors[f"region.{name}"] = torch.stack([sample.regions[name] for sample in samples]).half()
-    if any(sample.voices for sample in samples):
-        tensors["voice"] = _vectors(samples).half()
-    if samples[0].reference is not None:
-        heard = [sample.reference for sample in samples]
-        tensors["reference"] = torch.stack(heard).half()  # pyright: ignore[reportArgumentType]
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise ValueError(f"{name} of clips {samples[0].seed} ... has values that half precision cannot hold")
-    lines = [prompt_to_json(sample.prompt) | {"seed": sample.seed, "stage": sample.stage} for sample in samples]
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}, lines
-
-
-def _vectors(samples: Sequence[Sample]) -> Float[Tensor, "n speakers E"]:
-    """The speaker vectors of some clips, in the order in which their prompts name the speakers; zeros for none."""
-    known = [dict(sample.voices) for sample in samples]
-    channels = next(len(vector) for some in known for vector in some.values())
-    speakers = [speakers_of(sample.prompt) for sample in samples]
-    vectors = torch.zeros(len(samples), max(map(len, speakers)), channels)
-    for row, (some, names) in enumerate(zip(known, speakers)):
-        for place, name in enumerate(names):
-            if name in some:
-                vectors[row, place] = some[name]
-    return vectors
-
-
-def write_shard(source: Dataset, folder: Path, num_frames: int, number: int) -> int:
-    """Make the clips of one shard and write it; returns how many there are. The tensors' file comes last."""
-    total = source.buckets[num_frames]
-    indices = range(number * SHARD, min((number + 1) * SHARD, total))
-    samples = [s for k in range(0, len(indices), PORTION) for s in source.read(num_frames, indices[k : k + PORTION])]
-    tensors, lines = pack(samples)
-    path = shard_path(folder, num_frames, number)
-    write_atomically(path.with_suffix(".jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
-    partial = partial_name(path)
-    partial.write_bytes(save(tensors))
-    partial.replace(path)
-    return len(samples)
-
-
-def missing_shards(folder: Path, num_frames: int, clips: int, part: tuple[int, int] = (0, 1)) -> list[int]:
-    """Numbers of the shards that are still to be written; a shard shorter than wanted is written anew.
-
-    ``part`` (i, n) takes every n-th shard from i, for several machines that write one cache.
-    """
-    index, count = part
-    if not 0 <= index < count:
-        raise UserError(f"part {index}/{count}: the first number counts from 0 and is below the second")
-    found = []
-    for number in range(index, -(-clips // SHARD), count):
-        path = shard_path(folder, num_frames, number)
-        if not path.exists() or len(read_lines(path)) < min(SHARD, clips - number * SHARD):
-            found.append(number)
-    return found
-
-
-def read_lines(path: Path) -> list[dict]:
-    """The prompts of a shard, as plain values."""
-    return [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
-
-
-@lru_cache(maxsize=256)
-def _opened(path: Path) -> tuple[Any, list[dict]]:
-    """A shard's file, mapped, and its prompts."""
-    return safe_open(path, framework="pt"), read_lines(path)
+def _numbers(form: type[Numbers], content: Mapping[str, Any], path: Path) -> Numbers:
+    """A record of numbers out of a file; ``UserError`` that names one which is missing, strange or out of range."""
+    hints = {name: hint for name, hint in get_type_hints(form).items() if name in {f.name for f in dataclasses.fields(form)}}
+    if strange := content.keys() - hints.keys():
+        raise UserError(f"{path} has an unknown number {sorted(strange)[0]!r}; known are {', '.join(hints)}")
+    needed = {f.name for f in dataclasses.fields(form) if f.default is dataclasses.MISSING} | content.keys()
+    found = {name: entry(content, name, hints[name], path) for name in hints if name in needed}
+    for name, value in found.items():
+        low = 0 if form is Reference else 1e-3
+        if not low <= value <= LARGEST:
+            raise UserError(f"{path}: {name} is {value}; accepted is from {low:g} to {LARGEST:g}")
+    return form(**found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,16 +130,21 @@ class Cache:
         """A folder as it is now, or as it was with the shards ``names``: what a resumed run had seen."""
         folder = Path(folder)
         meta = Meta.read(folder)
-        paths = sorted(folder.glob("f*.safetensors")) if names is None else [folder / name for name in names]
+        paths = shard_paths(folder) if names is None else [folder / name for name in names]
         gone = [path.name for path in paths if not path.exists()]
         if gone:
             raise UserError(f"{folder} has lost {len(gone)} shards, the first is {gone[0]}: prepare them again")
         shards: dict[int, list[tuple[Path, int]]] = {}
         for path in paths:
-            shards.setdefault(int(path.name[1:6]), []).append((path, len(read_lines(path))))
+            shards.setdefault(length_of(path), []).append((path, _fitting_clips_of(path, meta)))
         if not shards:
             raise UserError(f"{folder} holds no clip yet: wait for the first shard of phonofilm prepare")
         return cls(folder=folder, meta=meta, shards={frames: tuple(some) for frames, some in sorted(shards.items())})
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What decides the clips, apart from how many and how long they are."""
+        return {**self.meta.source, "codec": self.meta.codec}
 
     @property
     def codes(self) -> Codes:
@@ -249,7 +182,11 @@ class Cache:
 
     def refreshed(self) -> Cache:
         """With the shards that have been written since."""
-        return Cache.open(self.folder)
+        try:
+            return Cache.open(self.folder)
+        except UserError:  # perhaps a shard is being replaced by a longer one: its files are renamed one by one
+            time.sleep(PATIENCE)
+            return Cache.open(self.folder)
 
     def prompts(self) -> Iterator[tuple[int, list[dict]]]:
         """Shard by shard the length in pixel frames, and each clip's prompt, seed and stage as plain values."""
@@ -265,7 +202,7 @@ class Cache:
         raise IndexError(f"bucket {num_frames} has no clip {index + self.buckets[num_frames]}")
 
     def _sample(self, path: Path, row: int) -> Sample:
-        tensors, lines = _opened(path)
+        tensors, lines = opened(path, always=self.meta.format == FORMAT)
         values = {name: tensors.get_slice(name)[row].float() for name in tensors.keys()}  # noqa: SIM118
         prompt = prompt_from_json(lines[row])
         vectors = zip(speakers_of(prompt), values.get("voice", ()))
@@ -279,6 +216,20 @@ class Cache:
             voices=tuple((who, vector) for who, vector in vectors if vector.any()),
             reference=values.get("reference"),
         )
+
+
+def _fitting_clips_of(path: Path, meta: Meta) -> int:
+    """Clips of a shard; ``UserError`` that names it where its latents are not what the cache says of them."""
+    count, stored, codes = clips_of(path), entries(path), meta.codes
+    layout = codes.layout(dataclasses.replace(meta.geometry, num_frames=length_of(path)), (1, 1))
+    cells = (layout.video.frames, layout.video.rows, layout.video.columns)
+    wanted = {"video": (count, codes.video_channels, *cells), "audio": (count, codes.audio_channels, layout.audio.frames)}
+    wanted |= {f"region.{name}": (count, 1, *cells) for name in meta.regions}
+    for name, shape in wanted.items():
+        if name not in stored or stored[name].shape != shape:
+            found = stored[name].shape if name in stored else "nothing"
+            raise UserError(f"{path} is damaged or of another cache: {name} is {found}, {META} wants {shape}")
+    return count
 
 
 def codec_hash(folder: str | Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -44,6 +45,8 @@ class Puppets:
     """What turns another sentence of each speaker into a vector; None for clips without voices."""
     reference: Reference | None = None
     """How much of another sentence of the first speaker goes through the audio codec; None for clips without it."""
+    codec: str = ""
+    """Hash of the codecs' weights."""
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.regions) - set(REGIONS))
@@ -60,6 +63,11 @@ class Puppets:
     def codes(self) -> Codes:
         """Numbers of both codecs."""
         return Codes.of(self.video_codec, self.audio_codec)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What decides the clips, apart from how many and how long they are."""
+        return {"split": self.split, "seed": self.seed, "stages": dict(self.stages), "codec": self.codec}
 
     @property
     def buckets(self) -> dict[int, int]:

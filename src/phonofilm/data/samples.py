@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -74,6 +74,11 @@ class Dataset(Protocol):
     @property
     def geometry(self) -> Geometry:
         """Size and rate of the clips; ``num_frames`` is that of the first bucket."""
+        ...
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """What decides the clips, as plain values: a run goes on with clips of the same source alone."""
         ...
 
     @property

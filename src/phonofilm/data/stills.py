@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from phonofilm.data.samples import Codes, Dataset, Sample
 from phonofilm.diffusion.tasks import Reference
@@ -45,6 +46,11 @@ class Stills:
     def reference(self) -> Reference | None:
         """How long the clips' latents of a reference voice are; None where they have none."""
         return self.clips.reference
+
+    @property
+    def source(self) -> Mapping[str, Any]:
+        """What decides the clips, and how many stills come for each."""
+        return {**self.clips.source, "stills": self.often}
 
     @property
     def buckets(self) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""Checkpoints of a run, to go on from: torch's distributed checkpoints, written aside and renamed.
+"""Checkpoints of a run, to go on from: torch's distributed checkpoints with checksums, there whole or not at all.
 
 They hold pickles inside, so they are read from one's own runs only; what is passed on is ``weights.save_checkpoint``.
 """
@@ -6,20 +6,32 @@ They hold pickles inside, so they are read from one's own runs only; what is pas
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 from torch.optim import Optimizer
 
+from phonofilm.errors import UserError
+from phonofilm.files.atomic import appearing, told, write_text
+from phonofilm.files.checksums import SUMS, check_sums, digest, read_sums, write_sums
+from phonofilm.files.stored_json import entry, read_json, typed
 from phonofilm.train.ema import Average
 from phonofilm.train.parallel import World
 
 POSITION = "position.json"
 BEST = "best.json"
+FORMAT = 2
+"""Of checkpoints; those of phonofilm 0.1.0 have none, no checksums, and do not say whether they owe a look."""
+NAME = re.compile(r"step-([0-9]{8,})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +44,10 @@ class Position:
     """Files of the cache that the steps to come draw from."""
     seconds: float = 0.0
     """Spent in the steps so far; saving and sampling do not count."""
+    look: bool = False
+    """Whether the checkpoint is to be looked at, which happens after it was written."""
+    losses: tuple[Mapping[str, float], ...] = ()
+    """Of the last steps: what is logged is their mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,24 +73,31 @@ def path_of(folder: Path, step: int) -> Path:
 
 
 def steps_of(folder: Path) -> list[int]:
-    """Steps of the complete checkpoints of a run, in order."""
-    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*") if path.is_dir())
+    """Steps of the checkpoints of a run, in order; folders of other names are none."""
+    found = [NAME.fullmatch(path.name) for path in folder.glob("step-*") if path.is_dir()]
+    return sorted(int(match[1]) for match in found if match)
 
 
 def save(folder: Path, learner: Learner, position: Position, world: World, *, keep: int = 2) -> Path:
-    """Write a checkpoint so that it is there completely or not at all; keeps the last ``keep`` and the best."""
+    """Write a checkpoint so that it is there completely or not at all; keeps the last ``keep`` and the best.
+
+    Raises ``UserError`` where it cannot be written; the last one stays.
+    """
     path = path_of(folder, position.step)
-    partial = folder / f".{path.name}.partial"
+    with ExitStack() as stack:
+        partial = path
+        if world.first:
+            shutil.rmtree(path, ignore_errors=True)
+            partial = stack.enter_context(appearing(path))
+        partial = world.broadcast(partial)
+        with told(path), _unwrapped():
+            dcp.save(learner.state(), checkpoint_id=partial)
+        written = world.gather({own.name: digest(own) for own in _written_by(partial, world.rank)})
+        if world.first:
+            write_text(partial / POSITION, json.dumps({"format": FORMAT, **asdict(position)}))
+            digests = {name: value for part in written for name, value in part.items()}
+            write_sums(partial / SUMS, digests | {POSITION: digest(partial / POSITION)})
     if world.first:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    world.wait()
-    dcp.save(learner.state(), checkpoint_id=partial)
-    world.wait()
-    if world.first:
-        (partial / POSITION).write_text(json.dumps(asdict(position)))
-        shutil.rmtree(path, ignore_errors=True)
-        partial.rename(path)
         kept = {position.step, *steps_of(folder)[-keep:], best_of(folder)[0]}
         for step in set(steps_of(folder)) - kept:
             shutil.rmtree(path_of(folder, step))
@@ -82,33 +105,101 @@ def save(folder: Path, learner: Learner, position: Position, world: World, *, ke
     return path
 
 
+def _written_by(partial: Path, rank: int) -> list[Path]:
+    """A process's own files of a checkpoint, and with the first one what is there for all."""
+    return [path for path in partial.iterdir() if path.name.startswith(f"__{rank}_") or (not rank and path.name[0] == ".")]
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Torch hides in an exception of its own what went wrong on each process: the first one comes out."""
+    try:
+        yield
+    except CheckpointException as error:
+        raise next(iter(error.failures.values()))[0] from error
+
+
+def go_on(folder: Path, learner: Learner, world: World) -> Position | None:
+    """Put the last whole checkpoint of a run into a learner; returns how far it was, None where a run has none.
+
+    Damaged ones after it are said and removed: the run makes them again. Raises ``UserError`` where none is whole.
+    """
+    steps, problems = steps_of(folder), dict[int, str]()
+    for step in reversed(steps):
+        problems[step] = problem = problem_of(path_of(folder, step), world)
+        if not problem:
+            position = restore(path_of(folder, step), learner)
+            break
+        if world.first:
+            print(f"{problem}; looking for an earlier checkpoint", file=sys.stderr)
+    else:
+        if not steps:
+            return None
+        raise UserError(
+            f"none of the {len(steps)} checkpoints in {folder} is whole ({problems[steps[-1]]}): remove them to begin "
+            "anew, or choose another folder"
+        )
+    for damaged in [step for step, problem in problems.items() if problem] if world.first else ():
+        shutil.rmtree(path_of(folder, damaged))
+        print(f"{path_of(folder, damaged)} was removed; the run goes on from step {position.step}", file=sys.stderr)
+    world.wait()
+    return position
+
+
+def problem_of(path: Path, world: World) -> str:
+    """What is wrong with a checkpoint, "" where it is whole; the processes share the reading. All must call it."""
+    try:
+        if position_of(path).step != int(path.name.removeprefix("step-")):
+            raise UserError(f"{path / POSITION} is of another step")
+        if "format" in read_json(path / POSITION) or (path / SUMS).exists():
+            check_sums(path / SUMS, sorted(read_sums(path / SUMS))[world.rank :: world.size])
+        found = ""
+    except UserError as error:
+        found = str(error)
+    return next(filter(None, world.gather(found)), "")
+
+
 def restore(path: Path, learner: Learner) -> Position:
-    """Put a checkpoint's content into the parts of a learner; returns how far it was."""
-    state = learner.state()
-    dcp.load(state, checkpoint_id=path)
+    """Put a checkpoint's content into the parts of a learner; returns how far it was.
+
+    Raises ``UserError`` where it cannot be read.
+    """
+    state, position = learner.state(), position_of(path)
+    try:
+        with _unwrapped():
+            dcp.load(state, checkpoint_id=path)
+    except Exception as error:
+        raise UserError(f"{path} cannot be read: {type(error).__name__}, {' '.join(str(error).split())}") from error
     set_optimizer_state_dict(learner.backbone, learner.optimisers, state["optimiser"])
-    return position_of(path)
+    return position
 
 
 def position_of(path: Path) -> Position:
-    """How far the run of a checkpoint was."""
-    content = json.loads((path / POSITION).read_text())
-    seconds = content.get("seconds", 0.0)  # checkpoints of earlier versions do not hold it
-    return Position(step=content["step"], shards=tuple(content["shards"]), seconds=seconds)
+    """How far the run of a checkpoint was; ``UserError`` where it does not say so."""
+    file = path / POSITION
+    content = read_json(file)
+    if content.get("format", FORMAT) != FORMAT:
+        raise UserError(f"{file} has format {content['format']!r}, this phonofilm reads {FORMAT}: update phonofilm")
+    own = {"seconds": 0.0, "look": False, "losses": []} | content  # checkpoints of earlier versions do not hold them
+    losses = own["losses"] if isinstance(own["losses"], list) else [own["losses"]]
+    return Position(
+        step=entry(own, "step", int, file),
+        shards=entry(own, "shards", tuple[str, ...], file),
+        seconds=entry(own, "seconds", float, file),
+        look=entry(own, "look", bool, file),
+        losses=tuple(typed(some, dict[str, float], f"losses.{k}", file) for k, some in enumerate(losses)),
+    )
 
 
 def best_of(folder: Path) -> tuple[int, float]:
     """Step and figure of the best checkpoint; (-1, inf) before there is one."""
     path = folder / BEST
-    content = json.loads(path.read_text()) if path.exists() else {"step": -1, "figure": float("inf")}
-    return content["step"], content["figure"]
+    if not path.exists():
+        return -1, float("inf")
+    content = read_json(path)
+    return entry(content, "step", int, path), entry(content, "figure", float, path)
 
 
-def note_best(folder: Path, step: int, figure: float) -> bool:
-    """Remember a checkpoint as the best if its figure is the lowest so far; returns whether it is."""
-    better = figure < best_of(folder)[1]
-    if better:
-        partial = folder / f".{BEST}.partial"
-        partial.write_text(json.dumps({"step": step, "figure": figure}))
-        partial.replace(folder / BEST)
-    return better
+def note_best(folder: Path, step: int, figure: float) -> None:
+    """Remember which checkpoint is the best."""
+    write_text(folder / BEST, json.dumps({"step": step, "figure": figure}))

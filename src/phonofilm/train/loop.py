@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +23,8 @@ from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Dataset
 from phonofilm.diffusion.losses import total
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import write_text
+from phonofilm.files.hold import held
 from phonofilm.files.stored_json import entry, read_json
 from phonofilm.network.backbone import Backbone
 from phonofilm.recipes.experiment import Experiment
@@ -53,6 +57,8 @@ class Origin:
 
     weights: Mapping[str, Tensor] | None = None
     """A trained network's weights, to fine-tune it; fresh ones if None."""
+    name: str = ""
+    """Of these weights, such as their hash: a run goes on with the same."""
     device: str = ""
     """cpu or cuda; a GPU if there is one."""
 
@@ -65,6 +71,8 @@ class Watch:
     """Called every ``sample_every`` steps and at the end."""
     best: str = ""
     """Name of the figure whose lowest value marks the checkpoint to keep; it must come from the validation split."""
+    held_out: Mapping[str, Any] = field(default_factory=dict)
+    """What is held out for the figures, as plain values: a run goes on with the same."""
 
 
 def train(
@@ -80,26 +88,27 @@ def train(
     folder = Path(folder)
     # Falling back would halve the speed; links, tasks and lengths each want a graph of their own.
     strict = torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=64)
-    with parallel.world(origin.device) as world, strict:
+    with parallel.world(origin.device) as world, strict, _folder_of_its_own(folder, world):
         if world.first:
-            claim(folder, experiment)
+            claim(folder, experiment, given_to(dataset, watch, origin))
         world.wait()
         learner = start(experiment, world, origin)
-        position = Position(step=0, shards=_shards(dataset))
-        if done := checkpoint.steps_of(folder):
-            position = checkpoint.restore(checkpoint.path_of(folder, done[-1]), learner)
-            dataset = _as_seen(dataset, position)
+        position = checkpoint.go_on(folder, learner, world) or Position(step=0, shards=_shards(dataset))
+        dataset = _as_seen(dataset, position)
         steps, spent = experiment.train.steps, position.seconds
         speaks = {"steps": steps, "batch": experiment.train.batch, "speaks": world.first}
-        with Log(folder, first=position.step, **speaks) as log:
+        with Log(folder, position, **speaks) as log:
+            settle_looks(learner, watch, folder, position, log, world)
             for step in range(position.step, steps):
                 losses, norm = advance(experiment, learner, experiment.data(dataset), step, world)
                 log.step(step, losses, {"gradient": norm, "rate": optim.rate(experiment.optim, step, steps)})
-                if _due(step, experiment.train.save_every, steps) or _due(step, experiment.train.sample_every, steps):
+                due = _due(step, experiment.train.sample_every, steps)
+                if due or _due(step, experiment.train.save_every, steps):
                     dataset = _shared_refresh(dataset, world)
-                    position = Position(step=step + 1, shards=_shards(dataset), seconds=spent + log.seconds)
+                    spans = {"seconds": spent + log.seconds, "losses": tuple(log.losses)}
+                    position = Position(step=step + 1, shards=_shards(dataset), look=due, **spans)
                     checkpoint.save(folder, learner, position, world)
-                    if _due(step, experiment.train.sample_every, steps):
+                    if due:
                         look(learner, watch, folder, step + 1, log)
                     log.resume_clock()
         world.wait()
@@ -107,6 +116,13 @@ def train(
         if watch.best and best >= 0:
             checkpoint.restore(checkpoint.path_of(folder, best), learner)
         return ema.whole(learner.average.weights)
+
+
+@contextmanager
+def _folder_of_its_own(folder: Path, world: World) -> Iterator[None]:
+    """One training at a time works in a folder; ``UserError`` says which one does."""
+    with held(folder, "phonofilm train") if world.first else nullcontext():
+        yield
 
 
 def start(experiment: Experiment, world: World, origin: Origin = Origin()) -> Learner:
@@ -176,25 +192,60 @@ def look(learner: Learner, watch: Watch, folder: Path, step: int, log: Log) -> N
         for hook in watch.every:
             figures |= hook(step, backbone)
         backbone.train()
-    log.figures(step, figures)
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"{name} is {value} at step {step}, of which the checkpoint is kept: mend the held-out clips and go on, "
+                "or begin anew at a lower rate if it is the weights"
+            )
+    if watch.best and watch.best not in figures:
+        raise UserError(f"no figure {watch.best!r} to keep the best by; there are {', '.join(figures) or 'none'}")
+    log.look(step, figures)
     if watch.best:
-        if watch.best not in figures:
-            raise UserError(f"no figure {watch.best!r} to keep the best by; there are {', '.join(figures) or 'none'}")
-        better = log.speaks and checkpoint.note_best(folder, step, figures[watch.best])
-        log.say(f"step {step}: {watch.best} {figures[watch.best]:.4f}{', the best so far' if better else ''}")
+        best = log.speaks and _note_best(watch, folder, log)
+        log.say(f"step {step}: {watch.best} {figures[watch.best]:.4f}{', the best so far' if best == step else ''}")
 
 
-def claim(folder: Path, experiment: Experiment) -> None:
-    """Make the folder of a run, or check that it is a run of the same recipe, except for what is ``FREE``.
+def settle_looks(
+    learner: Learner, watch: Watch, folder: Path, position: Position, log: Log, world: World
+) -> None:
+    """Make what a run that goes on owes: the look at its checkpoint, and the choice of the best by all looks."""
+    if world.broadcast(position.look and position.step not in log.looks):
+        look(learner, watch, folder, position.step, log)
+        log.resume_clock()
+    elif world.first:
+        _note_best(watch, folder, log)
 
-    Raises ``UserError`` with the name of the first thing that differs and both of its values.
+
+def _note_best(watch: Watch, folder: Path, log: Log) -> int:
+    """Remember the checkpoint with the lowest figure of all looks, the first one of equal ones; returns its step."""
+    figures = {step: seen[watch.best] for step, seen in log.looks.items() if watch.best in seen}
+    if not figures:
+        return -1
+    best = min(figures, key=lambda step: (figures[step], step))
+    checkpoint.note_best(folder, best, figures[best])
+    return best
+
+
+def given_to(dataset: Dataset, watch: Watch, origin: Origin) -> dict[str, Any]:
+    """What a run is given beside its recipe, as plain values: it goes on with the same."""
+    return {
+        "data": dict(dataset.source),
+        "held out": {"best by": watch.best} | dict(watch.held_out),
+        "weights to start from": origin.name,
+    }
+
+
+def claim(folder: Path, experiment: Experiment, given: Mapping[str, Any] | None = None) -> None:
+    """Make the folder of a run, or check that it is one of the same recipe, except for what is ``FREE``.
+
+    ``given`` is what ``given_to`` says; None compares nothing of it. Raises ``UserError`` with the name of the first
+    thing that differs and both of its values.
     """
-    path, own = folder / RUN, {"format": FORMAT, "recipe": experiment.name, "experiment": record(experiment)}
-    folder.mkdir(parents=True, exist_ok=True)
+    path, given = folder / RUN, record(given or {})
+    own = {"format": FORMAT, "recipe": experiment.name, "experiment": record(experiment), "given": given}
     if not path.exists():
-        partial = path.with_name(f".{RUN}.partial")
-        partial.write_text(json.dumps(own, indent=1) + "\n")
-        partial.replace(path)
+        write_text(path, json.dumps(own, indent=1) + "\n")
     there = read_json(path)
     if "format" not in there:
         found = difference(there, without(_unformatted(experiment), FREE))
@@ -203,6 +254,8 @@ def claim(folder: Path, experiment: Experiment) -> None:
     else:
         began = entry(there, "experiment", dict, path)
         found = difference(without(began, FREE), without(own["experiment"], FREE))
+        if given and not found:
+            found = difference(entry(there, "given", dict, path), given)
     if found:
         raise UserError(f"{folder} holds a run with {found}: choose another folder, or train it as it was begun")
 

@@ -53,6 +53,13 @@ class World:
             dist.broadcast_object_list(box)
         return box[0]
 
+    def gather(self, value: T) -> list[T]:
+        """What each process gives here, for all, in the order of their ranks."""
+        box = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(box, value)
+        return box
+
     def mean(self, values: Tensor) -> Tensor:
         """Mean of a small tensor over all processes."""
         if self.size > 1:
