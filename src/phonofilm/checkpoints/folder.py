@@ -26,6 +26,7 @@ from phonofilm.codecs import loading as codecs
 from phonofilm.codecs import protocols
 from phonofilm.encoders import characters, features, trained_speaker
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import replacing, write_text
 from phonofilm.files.safetensors_index import entries, shards
 from phonofilm.network.backbone import Backbone
 from phonofilm.recipes.experiment import Experiment
@@ -83,10 +84,8 @@ def save_checkpoint(
     """
     folder = Path(folder)
     stored = pack(weights, bits)
-    (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{WEIGHTS}.partial"
-    save_file(stored, partial, metadata={"format": "pt"})
-    partial.replace(folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as part:
+        save_file(stored, part, metadata={"format": "pt"})
     describe_checkpoint(folder, experiment, training)
 
 
@@ -284,6 +283,4 @@ def _training(content: dict) -> Training:
 
 
 def _write_json(path: Path, content: Mapping) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, default=str) + "\n")
-    partial.replace(path)
+    write_text(path, json.dumps(content, indent=1, default=str) + "\n")

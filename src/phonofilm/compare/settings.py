@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from phonofilm.data.cache import partial_name
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import write_once
 
 SHOWN = 60
 """Characters of a value in a message."""
@@ -59,14 +58,6 @@ def claim(path: Path, settings: Mapping[str, Any]) -> None:
     """
     settings = json.loads(json.dumps(settings))
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = partial_name(path)
-        part.write_text(json.dumps(settings, indent=1) + "\n")
-        try:
-            os.link(part, path)
-        except FileExistsError:  # another machine was first: its settings count
-            pass
-        finally:
-            part.unlink()
+        write_once(path, json.dumps(settings, indent=1) + "\n")
     if found := differing(json.loads(path.read_text()), settings):
         raise UserError(f"{path.parent} was made with {found}: choose another folder or the same setting")

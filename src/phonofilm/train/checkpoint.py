@@ -15,6 +15,7 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 from torch.optim import Optimizer
 
+from phonofilm.files.atomic import write_text
 from phonofilm.train.ema import Average
 from phonofilm.train.parallel import World
 
@@ -108,7 +109,5 @@ def note_best(folder: Path, step: int, figure: float) -> bool:
     """Remember a checkpoint as the best if its figure is the lowest so far; returns whether it is."""
     better = figure < best_of(folder)[1]
     if better:
-        partial = folder / f".{BEST}.partial"
-        partial.write_text(json.dumps({"step": step, "figure": figure}))
-        partial.replace(folder / BEST)
+        write_text(folder / BEST, json.dumps({"step": step, "figure": figure}))
     return better
