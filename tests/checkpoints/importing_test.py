@@ -16,6 +16,7 @@ from phonofilm.checkpoints.folder import WEIGHTS, load_shards, read_experiment, 
 from phonofilm.checkpoints.importing import import_weights, planned
 from phonofilm.cli import main
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import LEFT
 from phonofilm.files.safetensors_index import entries, shards
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ovi_official.safetensors"
@@ -171,7 +172,8 @@ def test_an_import_that_was_killed_leaves_no_folder_and_can_be_repeated(tmp_path
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=600).returncode == -9
     assert not out.exists()
-    assert [path.name for path in out.parent.iterdir()] == [".ovi.partial"]
+    (left,) = out.parent.iterdir()
+    assert LEFT.fullmatch(left.name)
     import_weights(source, RECIPE, out)
     assert [path.name for path in out.parent.iterdir()] == ["ovi"]
 

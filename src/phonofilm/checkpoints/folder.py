@@ -26,6 +26,7 @@ from phonofilm.codecs import loading as codecs
 from phonofilm.codecs import protocols
 from phonofilm.encoders import characters, features, trained_speaker
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import replacing, write_text
 from phonofilm.files.safetensors_index import entries, read_tensors, shards
 from phonofilm.files.stored_json import entry, read_json, shown, typed
 from phonofilm.network.backbone import Backbone
@@ -95,10 +96,8 @@ def save_checkpoint(
     """
     folder = Path(folder)
     stored = pack(weights, bits)
-    (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{WEIGHTS}.partial"
-    save_file(stored, partial, metadata={"format": "pt"})
-    partial.replace(folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as part:
+        save_file(stored, part, metadata={"format": "pt"})
     describe_checkpoint(folder, experiment, training)
 
 
@@ -320,6 +319,4 @@ def _training(content: Mapping[str, Any], path: Path) -> Training:
 
 
 def _write_json(path: Path, content: Mapping) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    partial.replace(path)
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from phonofilm.checkpoints.folder import WEIGHTS, Training, copy_beside, describ
 from phonofilm.codecs.licences import check_licences
 from phonofilm.encoders.features import NETWORK
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import appearing
 from phonofilm.files.safetensors_index import INDEX, Stored, entries, shards
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.lookup import find_module, find_recipe
@@ -112,25 +111,6 @@ def import_weights(
             notes["fresh"] = len(plan.fresh)
         describe_checkpoint(unfinished, plan.experiment, Training(notes=notes))
     return plan
-
-
-@contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """A folder to write in, which takes the place of ``folder`` on success and vanishes on any error.
-
-    Raises ``UserError`` where there is something already.
-    """
-    if folder.exists():
-        raise UserError(f"{folder} is there already; name a folder that is not")
-    unfinished = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of an import that was killed
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished)
-        raise
 
 
 def planned(source: Path, recipe: str, *, init: bool = False) -> Plan:

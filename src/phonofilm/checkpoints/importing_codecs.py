@@ -8,12 +8,13 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from phonofilm.checkpoints.importing import appearing, files
+from phonofilm.checkpoints.importing import files
 from phonofilm.checkpoints.importing_mmaudio import PICKLES_16K, PICKLES_44K, import_mmaudio
 from phonofilm.codecs.folders import load_strictly
 from phonofilm.codecs.licences import check_licences
 from phonofilm.codecs.mel_codec import MelCodec
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import appearing
 from phonofilm.files.safetensors_index import entries
 from phonofilm.recipes import published
 

@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from phonofilm.checkpoints.importing import appearing, renamed
+from phonofilm.checkpoints.importing import renamed
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.folders import load_strictly
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import appearing
 from phonofilm.recipes.wan_names import Rules
 
 VOCODER: Rules = (

@@ -83,7 +83,7 @@ class Sheet:
             check_number(name, getattr(self, name), low=1, high=1000)
         with needs("puppets"):
             from phonofilm.puppets.corpus import contact_sheet
-        from phonofilm.files.media import replacing
+        from phonofilm.files.atomic import replacing
 
         sheet = contact_sheet(self.folder, clips=self.clips, frames=self.frames, columns=self.columns)
         with replacing(self.out) as part:

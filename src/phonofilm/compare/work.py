@@ -20,11 +20,11 @@ from phonofilm.checkpoints.folder import WEIGHTS, Checkpoint, Training, hash_of,
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.compare.plan import OFF, ArmJob, Comparison
-from phonofilm.data.cache import write_atomically
 from phonofilm.data.samples import Dataset
 from phonofilm.evaluate import readings
 from phonofilm.evaluate.clips import make_clips
 from phonofilm.evaluate.heldout import Case
+from phonofilm.files.atomic import write_text
 from phonofilm.files.safetensors_index import shards
 from phonofilm.files.stored_json import entry, read_json
 from phonofilm.generation.pipeline import Pipeline
@@ -110,7 +110,7 @@ def decide_steps(comparison: Comparison, job: ArmJob, experiment: Experiment, wo
         if world.first:
             job.training.mkdir(parents=True, exist_ok=True)
             steps = max(1, round(60 * terms.amount / seconds))
-            write_atomically(path, json.dumps({"seconds_per_step": seconds, "steps": steps}) + "\n")
+            write_text(path, json.dumps({"seconds_per_step": seconds, "steps": steps}) + "\n")
     return world.broadcast(json.loads(path.read_text())["steps"] if world.first else 0)
 
 
@@ -141,7 +141,7 @@ def keep(
         "processes": world.size,
         "torch": torch.__version__,
     }
-    write_atomically(job.training / COST, json.dumps(cost, indent=1) + "\n")
+    write_text(job.training / COST, json.dumps(cost, indent=1) + "\n")
     save_checkpoint(job.training / MODEL, experiment, weights, Training(notes=cost))
 
 
@@ -189,7 +189,7 @@ def score(job: ArmJob, pipeline: Pipeline, cases: tuple[Case, ...], guidance: st
     make_clips(pipeline, cases, clips)
     wanted = [readings.ReadingJob(case=case, source="generated", path=clips / f"{case.id}.mp4") for case in cases]
     found = readings.read_all(wanted, clips / "readings.jsonl", workers=machine.workers)
-    write_atomically(readings_of(job, guidance), "".join(readings.dump(reading) + "\n" for reading in found))
+    write_text(readings_of(job, guidance), "".join(readings.dump(reading) + "\n" for reading in found))
 
 
 def clips_of(job: ArmJob, guidance: str) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from phonofilm.errors import UserError
-from phonofilm.files.media import replacing
+from phonofilm.files.atomic import replacing
 from phonofilm.generation.prompts import line_of
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from phonofilm.errors import UserError
-from phonofilm.files.media import replacing, write_wave
+from phonofilm.files.atomic import replacing
+from phonofilm.files.media import write_wave
 from phonofilm.puppets.corpus import read_truth
 from phonofilm.puppets.references import references
 from phonofilm.puppets.voice import SAMPLE_RATE
