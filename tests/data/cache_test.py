@@ -9,9 +9,9 @@ from training import CODES, GEOMETRY, Noise
 
 from phonofilm.data import cache, shards
 from phonofilm.data.cache import Cache, Meta
-from phonofilm.data.shards import missing_shards, shard_path, write_shard
 from phonofilm.data.prepare import Wanted, prepare
 from phonofilm.data.puppets import Puppets, box_region
+from phonofilm.data.shards import missing_shards, shard_path, write_shard
 from phonofilm.errors import UserError
 from phonofilm.recipes.lookup import find_recipe
 

@@ -13,9 +13,9 @@ pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[pu
 
 from phonofilm.checkpoints.folder import Checkpoint, Training
 from phonofilm.data.cache import Cache, Meta
-from phonofilm.data.shards import shard_path, write_shard
 from phonofilm.data.prepare import Wanted, prepare
 from phonofilm.data.prepare import puppets as puppets_of
+from phonofilm.data.shards import shard_path, write_shard
 from phonofilm.data.stills import Stills
 from phonofilm.diffusion.flow import velocity
 from phonofilm.diffusion.losses import total

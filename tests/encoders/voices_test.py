@@ -16,8 +16,8 @@ pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[pu
 from phonofilm.cli import main
 from phonofilm.cli.generate import read_requests
 from phonofilm.data.cache import Cache, Meta
-from phonofilm.data.shards import missing_shards, shard_path, write_shard
 from phonofilm.data.prepare import Wanted, prepare
+from phonofilm.data.shards import missing_shards, shard_path, write_shard
 from phonofilm.diffusion.guidance import Guidance, Swap, guided
 from phonofilm.encoders.speaker import PitchAndCepstrum, measure
 from phonofilm.errors import UserError

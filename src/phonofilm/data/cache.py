@@ -104,7 +104,9 @@ class Meta:
 
 def _numbers(form: type[Numbers], content: Mapping[str, Any], path: Path) -> Numbers:
     """A record of numbers out of a file; ``UserError`` that names one which is missing, strange or out of range."""
-    hints = {name: hint for name, hint in get_type_hints(form).items() if name in {f.name for f in dataclasses.fields(form)}}
+    hints = {
+        name: hint for name, hint in get_type_hints(form).items() if name in {f.name for f in dataclasses.fields(form)}
+    }
     if strange := content.keys() - hints.keys():
         raise UserError(f"{path} has an unknown number {sorted(strange)[0]!r}; known are {', '.join(hints)}")
     needed = {f.name for f in dataclasses.fields(form) if f.default is dataclasses.MISSING} | content.keys()
@@ -223,7 +225,10 @@ def _fitting_clips_of(path: Path, meta: Meta) -> int:
     count, stored, codes = clips_of(path), entries(path), meta.codes
     layout = codes.layout(dataclasses.replace(meta.geometry, num_frames=length_of(path)), (1, 1))
     cells = (layout.video.frames, layout.video.rows, layout.video.columns)
-    wanted = {"video": (count, codes.video_channels, *cells), "audio": (count, codes.audio_channels, layout.audio.frames)}
+    wanted = {
+        "video": (count, codes.video_channels, *cells),
+        "audio": (count, codes.audio_channels, layout.audio.frames),
+    }
     wanted |= {f"region.{name}": (count, 1, *cells) for name in meta.regions}
     for name, shape in wanted.items():
         if name not in stored or stored[name].shape != shape:

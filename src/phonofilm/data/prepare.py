@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from tqdm import tqdm
 
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
-from phonofilm.data.cache import SHARD, Meta, codec_hash, missing_shards, shard_path, write_shard
+from phonofilm.data.cache import Meta, codec_hash
 from phonofilm.data.puppets import Puppets
+from phonofilm.data.shards import SHARD, missing_shards, shard_path, write_shard
+from phonofilm.errors import UserError
+from phonofilm.files.hold import held
+from phonofilm.processes.workers import spread
 from phonofilm.puppets.script import MIX
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def puppets(experiment: Experiment, codecs: str | Path, wanted: Wanted) -> Puppe
         regions=experiment.regions,
         speaker_encoder=experiment.speaker_encoder,
         reference=experiment.reference,
+        codec=codec_hash(codecs),
     )
 
 
@@ -71,46 +73,35 @@ def prepare(
     meta = Meta(
         geometry=source.geometry,
         codes=source.codes,
-        codec=codec_hash(codecs),
+        codec=source.codec,
         recipe=experiment.name,
         regions=source.regions,
         source={"split": wanted.split, "seed": wanted.seed, "stages": dict(source.stages)},
         speaker=source.speaker,
         reference=source.reference,
     )
-    meta.write(out)
-    missing = missing_shards(out, num_frames, wanted.clips, wanted.part)
-    clips = {number: min(SHARD, wanted.clips - number * SHARD) for number in missing}
-    with tqdm(total=sum(clips.values()), unit="clip", disable=not (missing and sys.stderr.isatty())) as bar:
-        if workers == 0:
-            for number in missing:
-                bar.update(write_shard(source, out, num_frames, number))
-        elif missing:
-            load = partial(puppets, experiment, codecs, wanted)
-            for number in _shared(load, out, num_frames, missing, workers or os.cpu_count() or 1):
-                bar.update(clips[number])
+    index, count = wanted.part
+    with held(out, "phonofilm prepare", f"-f{num_frames:05d}-{index}-of-{count}"):
+        meta.write(out)
+        missing = missing_shards(out, num_frames, wanted.clips, wanted.part)
+        clips = {number: min(SHARD, wanted.clips - number * SHARD) for number in missing}
+        with tqdm(total=sum(clips.values()), unit="clip", disable=not (missing and sys.stderr.isatty())) as bar:
+            if workers == 0:
+                for number in missing:
+                    bar.update(write_shard(source, out, num_frames, number))
+            else:
+                work = partial(_make, experiment, codecs, wanted, out)
+                for place, made in spread(work, missing, workers or os.cpu_count() or 1):
+                    if made is None:
+                        raise UserError(
+                            f"two processes that made {shard_path(out, num_frames, missing[place])} were ended, for "
+                            "want of memory perhaps: repeat the command with fewer --workers"
+                        )
+                    bar.update(made)
     return sum(clips.values())
 
 
-def _fill(load: Callable[[], Puppets], out: Path, num_frames: int, numbers: list[int]) -> None:
-    """A worker's share of the shards."""
-    torch.set_num_threads(1)
-    source = load()
-    for number in numbers:
-        write_shard(source, out, num_frames, number)
-
-
-def _shared(load: Callable[[], Puppets], out: Path, num_frames: int, missing: list[int], workers: int) -> Iterator[int]:
-    """Spread shards over processes; yields the number of each when its file is there."""
-    workers = min(workers, len(missing))
-    pending = set(missing)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_fill, load, out, num_frames, missing[i::workers]) for i in range(workers)]
-        while futures:
-            done, running = wait(futures, timeout=1.0, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-            finished = {number for number in pending if shard_path(out, num_frames, number).exists()}
-            yield from sorted(finished)
-            pending -= finished
-            futures = list(running)
+def _make(experiment: Experiment, codecs: str | Path, wanted: Wanted, out: Path, number: int) -> int:
+    """One shard, in a process of its own; returns how many clips it has."""
+    source = puppets(experiment, codecs, wanted)
+    return write_shard(source, out, source.geometry.num_frames, number)

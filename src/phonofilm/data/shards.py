@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,6 @@ def opened(path: Path, *, always: bool) -> tuple[Any, list[dict[str, Any]]]:
     return safe_open(path, framework="pt"), read_lines(path)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _checked(path: Path, changed: int, *, always: bool) -> None:
     check_shard(path, always=always)

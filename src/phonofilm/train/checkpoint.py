@@ -107,7 +107,9 @@ def save(folder: Path, learner: Learner, position: Position, world: World, *, ke
 
 def _written_by(partial: Path, rank: int) -> list[Path]:
     """A process's own files of a checkpoint, and with the first one what is there for all."""
-    return [path for path in partial.iterdir() if path.name.startswith(f"__{rank}_") or (not rank and path.name[0] == ".")]
+    return [
+        path for path in partial.iterdir() if path.name.startswith(f"__{rank}_") or (not rank and path.name[0] == ".")
+    ]
 
 
 @contextmanager

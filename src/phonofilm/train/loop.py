@@ -195,8 +195,8 @@ def look(learner: Learner, watch: Watch, folder: Path, step: int, log: Log) -> N
     for name, value in figures.items():
         if not math.isfinite(value):
             raise UserError(
-                f"{name} is {value} at step {step}, of which the checkpoint is kept: mend the held-out clips and go on, "
-                "or begin anew at a lower rate if it is the weights"
+                f"{name} is {value} at step {step}, of which the checkpoint is kept: mend the held-out clips and go "
+                "on, or begin anew at a lower rate if it is the weights"
             )
     if watch.best and watch.best not in figures:
         raise UserError(f"no figure {watch.best!r} to keep the best by; there are {', '.join(figures) or 'none'}")
@@ -206,9 +206,7 @@ def look(learner: Learner, watch: Watch, folder: Path, step: int, log: Log) -> N
         log.say(f"step {step}: {watch.best} {figures[watch.best]:.4f}{', the best so far' if best == step else ''}")
 
 
-def settle_looks(
-    learner: Learner, watch: Watch, folder: Path, position: Position, log: Log, world: World
-) -> None:
+def settle_looks(learner: Learner, watch: Watch, folder: Path, position: Position, log: Log, world: World) -> None:
     """Make what a run that goes on owes: the look at its checkpoint, and the choice of the best by all looks."""
     if world.broadcast(position.look and position.step not in log.looks):
         look(learner, watch, folder, position.step, log)
