@@ -27,6 +27,7 @@ from phonofilm.codecs import protocols
 from phonofilm.encoders import characters, features, trained_speaker
 from phonofilm.errors import UserError
 from phonofilm.files.atomic import replacing, write_text
+from phonofilm.files.checksums import SUMS, check_sums, digest, write_sums
 from phonofilm.files.safetensors_index import entries, read_tensors, shards
 from phonofilm.files.stored_json import entry, read_json, shown, typed
 from phonofilm.network.backbone import Backbone
@@ -118,6 +119,21 @@ def describe_checkpoint(folder: Path, experiment: Experiment, training: Training
     _write_json(folder / RECORD, content)
 
 
+def write_checksums(folder: Path) -> None:
+    """List the files of a folder, when the last of them is written, so that damage to any of them is seen."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    write_sums(folder / SUMS, {path.relative_to(folder).as_posix(): digest(path) for path in files})
+
+
+def check_checksums(folder: Path) -> None:
+    """Raise ``UserError`` that names a file which is not what was written, where a folder has checksums."""
+    if (folder / SUMS).is_file():
+        try:
+            check_sums(folder / SUMS)
+        except UserError as error:
+            raise UserError(f"{error}; fetch it again, or remove {SUMS} if it was changed on purpose") from error
+
+
 def copy_beside(folders: Sequence[Path], out: Path) -> None:
     """Copy codecs, text encoders and what else stands beside a network, each from the first folder that has it.
 
@@ -143,6 +159,7 @@ def load_checkpoint(folder: str | Path, *, recipe: str | None = None, device: st
     differs from the recipe's in what generation reads.
     """
     folder = Path(folder)
+    check_checksums(folder)
     content = read_experiment(folder)
     experiment = find_recipe(recipe) if recipe else find_recipe(content["recipe"], foreign=False)
     check_recipe(folder, content, experiment)
@@ -174,6 +191,7 @@ def load_codecs(folder: Path, experiment: Experiment) -> tuple[codecs.StoredVide
 
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
     """The network's weights of a folder in float32; ``UserError`` for a folder that is none."""
+    check_checksums(Path(folder))
     read_experiment(Path(folder))
     return {n: t for path in shards(Path(folder) / WEIGHTS) for n, t in unpack(read_tensors(path)).items()}
 

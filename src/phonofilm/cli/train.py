@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phonofilm.cli.arguments import check_number, needs
 from phonofilm.errors import UserError
@@ -72,12 +72,15 @@ class TrainRecipe:
         check_number("eval-clips", self.eval_clips, low=0, high=1000)
         experiment = self.experiment()
         dataset = self.dataset(experiment)
-        from phonofilm.checkpoints.folder import read_weights
+        from phonofilm.checkpoints.folder import WEIGHTS, hash_of, read_weights
         from phonofilm.data.cache import Cache
+        from phonofilm.files.safetensors_index import shards
         from phonofilm.train.export import describe, export
         from phonofilm.train.loop import Origin, train
 
-        origin = Origin(weights=read_weights(self.init) if self.init else None, device=self.device)
+        origin = Origin(device=self.device)
+        if self.init:
+            origin = replace(origin, weights=read_weights(self.init), name=hash_of(shards(self.init / WEIGHTS)))
         weights = train(experiment, dataset, self.out, watch=self.watch(experiment, dataset), origin=origin)
         if self.codecs is not None and isinstance(dataset, Cache) and os.environ.get("RANK", "0") == "0":
             notes = {"steps": experiment.train.steps, "samples": experiment.train.steps * experiment.train.batch}
@@ -91,9 +94,12 @@ class TrainRecipe:
         from phonofilm.train.validate import LOSS, validation
 
         hooks, best, shown = [], "", dataset
+        held_out: dict[str, Any] = {}
         if self.val is not None:
             shown = Cache.open(self.val)
             hooks, best = [validation(experiment, shown)], LOSS
+            clips = {str(length): count for length, count in shown.buckets.items()}
+            held_out = {"val": {**shown.source, "clips": clips}}
         if self.codecs is not None:
             from phonofilm.train.samples import sampling
 
@@ -109,8 +115,8 @@ class TrainRecipe:
                 from phonofilm.evaluate.quick import WRONG, clip_scoring, counts_of
 
             hooks.append(clip_scoring(experiment, self.codecs, counts=counts_of(self.eval_clips)))
-            best = WRONG
-        return Watch(every=tuple(hooks), best=best)
+            best, held_out["eval_clips"] = WRONG, self.eval_clips
+        return Watch(every=tuple(hooks), best=best, held_out=held_out)
 
     def experiment(self) -> Experiment:
         """The recipe with the settings that were given."""

@@ -17,6 +17,8 @@ from phonofilm.compare.work import Machine
 from phonofilm.evaluate import readings
 from phonofilm.evaluate.heldout import Case, held_out, read_cases, write_prompts
 from phonofilm.evaluate.run import judge_all
+from phonofilm.files.atomic import sweep, told
+from phonofilm.files.stored_json import read_json
 from phonofilm.train.log import FIGURES
 from phonofilm.train.parallel import World
 
@@ -57,13 +59,16 @@ def compare(comparison: Comparison, machine: Machine, world: World, *, page: Pat
 @contextlib.contextmanager
 def alone(folder: Path, world: World) -> Iterator[bool]:
     """Whether these processes may work in a folder; False where others do. The lock ends with them, in any way."""
-    folder.mkdir(parents=True, exist_ok=True)
     lock, free = FileLock(folder / LOCK, blocking=False), True
     if world.first:
         try:
-            lock.acquire()
+            with told(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
         except Timeout:
             free = False
+        else:
+            sweep(folder)
     try:
         yield world.broadcast(free)
     finally:
@@ -106,10 +111,7 @@ def gather(comparison: Comparison, cases: tuple[Case, ...], machine: Machine) ->
             for guidance in comparison.guidances
         },
         controls=tuple(judge_all(cases, found)),
-        costs={
-            arm: tuple(json.loads((j.training / work.COST).read_text()) for j in _of(jobs, arm))
-            for arm in comparison.arms
-        },
+        costs={arm: tuple(read_json(j.training / work.COST) for j in _of(jobs, arm)) for arm in comparison.arms},
         losses={arm: tuple(losses_of(job.training / FIGURES) for job in _of(jobs, arm)) for arm in comparison.arms},
     )
 
@@ -121,11 +123,11 @@ def _of(jobs: Sequence[ArmJob], arm: str) -> list[ArmJob]:
 def losses_of(log: Path) -> dict[str, list[tuple[int, float]]]:
     """Each training loss by step. What was logged before a stop and done again counts as it was the second time."""
     found: dict[str, dict[int, float]] = {}
-    for line in log.read_text().splitlines():
+    for line in log.read_text(encoding="utf-8").split("\n"):
         row = {}
         with contextlib.suppress(json.JSONDecodeError):  # a line that a killed run left unfinished
             row = json.loads(line)
-        for name, value in row.items():
+        for name, value in row.items() if isinstance(row, dict) else ():
             if name.startswith("loss/"):
                 found.setdefault(name.removeprefix("loss/"), {})[row["step"]] = value
     return {name: sorted(points.items()) for name, points in found.items()}

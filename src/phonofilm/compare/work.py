@@ -16,7 +16,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from phonofilm.checkpoints.folder import WEIGHTS, Checkpoint, Training, hash_of, load_shards, save_checkpoint
+from phonofilm.checkpoints.folder import (
+    WEIGHTS,
+    Checkpoint,
+    Training,
+    check_checksums,
+    hash_of,
+    load_shards,
+    save_checkpoint,
+    write_checksums,
+)
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.compare.plan import OFF, ArmJob, Comparison
@@ -111,7 +120,7 @@ def decide_steps(comparison: Comparison, job: ArmJob, experiment: Experiment, wo
             job.training.mkdir(parents=True, exist_ok=True)
             steps = max(1, round(60 * terms.amount / seconds))
             write_text(path, json.dumps({"seconds_per_step": seconds, "steps": steps}) + "\n")
-    return world.broadcast(json.loads(path.read_text())["steps"] if world.first else 0)
+    return world.broadcast(entry(read_json(path), "steps", int, path) if world.first else 0)
 
 
 def pace(experiment: Experiment, dataset: Dataset, world: World) -> float:
@@ -142,7 +151,9 @@ def keep(
         "torch": torch.__version__,
     }
     write_text(job.training / COST, json.dumps(cost, indent=1) + "\n")
-    save_checkpoint(job.training / MODEL, experiment, weights, Training(notes=cost))
+    model = job.training / MODEL
+    save_checkpoint(model, experiment, weights, Training(notes=cost))
+    write_checksums(model)
 
 
 def machine_name(device: torch.device) -> str:
@@ -162,6 +173,7 @@ def _codecs(folder: Path, device: str) -> tuple[VideoCodec, AudioCodec]:
 
 def pipeline_of(comparison: Comparison, job: ArmJob, experiment: Experiment, device: str) -> Pipeline:
     """A job's mean weights, ready to generate as its own arm does."""
+    check_checksums(job.training / MODEL)
     paths = shards(job.training / MODEL / WEIGHTS)
     backbone = experiment.model.build()
     load_shards(backbone, paths)

@@ -16,8 +16,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from phonofilm.errors import UserError
-from phonofilm.files.atomic import replacing
+from phonofilm.files.atomic import replacing, sweep
+from phonofilm.files.hold import held
 from phonofilm.files.media import read_clip, write_clip
+from phonofilm.files.parquet import read_rows
+from phonofilm.files.stored_json import read_json
 from phonofilm.puppets.performance import Performance, perform
 from phonofilm.puppets.script import MIX, write_script
 from phonofilm.puppets.stage import draw
@@ -27,7 +30,7 @@ from phonofilm.version import __version__
 SAMPLE_RATE = 16000
 SHARD = 32
 """Clips between two writings of truth: what a killed run loses at most."""
-TRUTH, PARTS, SETTINGS = "truth.parquet", "parts", "corpus.json"
+TRUTH, CLIPS, PARTS, SETTINGS = "truth.parquet", "clips", "parts", "corpus.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,17 +98,24 @@ pixels) and ``ball`` one per pixel frame; spans and events are in seconds of the
 
 def file_name(index: int) -> str:
     """Where clip ``index`` of a corpus lies, relative to its folder."""
-    return f"clips/{index:07d}.mp4"
+    return f"{CLIPS}/{index:07d}.mp4"
 
 
 def make(folder: Path | str, corpus: Corpus) -> int:
     """Write the clips of a corpus that ``folder`` lacks, and its truth table; returns how many were written.
 
     A broken run, however it ended, is repeated with the same arguments and goes on where it stopped; more clips may
-    be asked for later. Raises ``UserError`` if the folder holds another corpus.
+    be asked for later. Raises ``UserError`` if the folder holds another corpus, or if another run works in it.
     """
     folder = Path(folder)
-    _claim(folder, corpus)
+    with held(folder, "phonofilm puppets make"):
+        for part in (CLIPS, PARTS):
+            sweep(folder / part)
+        _claim(folder, corpus)
+        return _make_missing(folder, corpus)
+
+
+def _make_missing(folder: Path, corpus: Corpus) -> int:
     there = {row["index"] for row in _rows(folder) if (folder / row["file"]).is_file()}
     missing = [index for index in range(corpus.clips) if index not in there]
     with tqdm(total=corpus.clips, initial=corpus.clips - len(missing), unit="clip", disable=None) as bar:
@@ -138,10 +148,10 @@ def _claim(folder: Path, corpus: Corpus) -> None:
         with replacing(path) as part:
             part.write_text(json.dumps(corpus.identity, indent=1, sort_keys=True))
         return
-    held = json.loads(path.read_text())
-    strange = [name for name, value in corpus.identity.items() if held.get(name) != value]
+    there = read_json(path)
+    strange = [name for name, value in corpus.identity.items() if there.get(name) != value]
     if strange:
-        told = ", ".join(f"{name} {held.get(name)!r} and not {corpus.identity[name]!r}" for name in strange)
+        told = ", ".join(f"{name} {there.get(name)!r} and not {corpus.identity[name]!r}" for name in strange)
         raise UserError(f"{folder} holds puppets with {told}: choose another folder or the same settings")
 
 
@@ -200,13 +210,21 @@ def _rounded(rows: Tensor, digits: int) -> list[list[float]]:
 def _rows(folder: Path) -> list[dict]:
     """Truth so far: the table, and what was not merged into it yet."""
     files = [path for path in (folder / TRUTH, *sorted((folder / PARTS).glob("[0-9]*.parquet"))) if path.is_file()]
-    rows = {row["index"]: row for path in files for row in pq.read_table(path, schema=SCHEMA).to_pylist()}
+    rows = {row["index"]: row for path in files for row in _whole_rows(path)}
     return [rows[index] for index in sorted(rows)]
+
+
+def _whole_rows(path: Path) -> list[dict]:
+    rows = read_rows(path, SCHEMA)
+    for row in rows:
+        if row["index"] is None or row["file"] != file_name(row["index"]):
+            raise UserError(f"{path} is damaged: clip {row['index']} is said to be in {row['file']!r}")
+    return rows
 
 
 def _save(path: Path, rows: list[dict]) -> None:
     with replacing(path) as part:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), part)
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), part, write_page_checksum=True)
 
 
 def _merge(folder: Path) -> None:

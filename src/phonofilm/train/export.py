@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from phonofilm.checkpoints.folder import Training, copy_beside, save_checkpoint
+from phonofilm.checkpoints.folder import RECORD, Training, copy_beside, save_checkpoint, write_checksums
 from phonofilm.data.cache import Cache
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import sweep, told
+from phonofilm.files.checksums import SUMS
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.train import checkpoint, ema
 from phonofilm.train.loop import start
@@ -66,7 +68,16 @@ def export(
     *,
     bits: int = 32,
 ) -> None:
-    """Write a folder that ``phonofilm.load`` reads: the network, the codecs it was trained with, and the record."""
+    """Write a folder that ``phonofilm.load`` reads: the network, the codecs it was trained with, record and checksums.
+
+    Raises ``UserError`` where it cannot be written.
+    """
     codecs, out = Path(codecs), Path(out)
-    copy_beside((codecs,), out)
+    with told(out):
+        for name in (RECORD, SUMS):  # without a record it is no model, until all of it is there
+            (out / name).unlink(missing_ok=True)
+        for folder in (out, *out.glob("*/")):
+            sweep(folder)
+        copy_beside((codecs,), out)
     save_checkpoint(out, experiment, weights, training, bits=bits)
+    write_checksums(out)

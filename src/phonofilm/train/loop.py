@@ -37,6 +37,8 @@ from phonofilm.train.parallel import World
 RUN = "run.json"
 FORMAT = 2
 """Of ``run.json``. Runs that phonofilm 0.1.0 began have none: numbers of network, batch and optimiser, no more."""
+AT = "data at"
+"""Where the clips were when a run began: they may be moved."""
 FREE = (
     *("guidance", "finish", "sampling"),  # which training does not read
     *("train.steps", "train.save_every", "train.sample_every"),
@@ -229,6 +231,7 @@ def given_to(dataset: Dataset, watch: Watch, origin: Origin) -> dict[str, Any]:
     """What a run is given beside its recipe, as plain values: it goes on with the same."""
     return {
         "data": dict(dataset.source),
+        AT: str(dataset.folder.resolve()) if isinstance(dataset, Cache) else "",
         "held out": {"best by": watch.best} | dict(watch.held_out),
         "weights to start from": origin.name,
     }
@@ -252,8 +255,13 @@ def claim(folder: Path, experiment: Experiment, given: Mapping[str, Any] | None 
     else:
         began = entry(there, "experiment", dict, path)
         found = difference(without(began, FREE), without(own["experiment"], FREE))
-        if given and not found:
-            found = difference(entry(there, "given", dict, path), given)
+        if given and "given" in there and not found:
+            found = difference(without(there["given"], [AT]), without(given, [AT]))
+    if found and found.name.startswith("data"):
+        raise UserError(
+            f"{folder} holds a run on the clips of {there['given'].get(AT, 'other data')}, these are others "
+            f"({found}): name those with --data, or choose another folder"
+        )
     if found:
         raise UserError(f"{folder} holds a run with {found}: choose another folder, or train it as it was begun")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from PIL import Image
 
 from phonofilm.checkpoints.folder import Checkpoint, Training
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
+from phonofilm.files.atomic import appearing
 from phonofilm.network.backbone import Backbone
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.train.loop import Hook
@@ -56,13 +58,14 @@ def first() -> bool:
 
 
 def write(folder: Path, clips: Sequence[Clip]) -> None:
-    """Write clips and their sheet."""
+    """Write clips and their sheet, all of them or none; those of an earlier try go."""
     from phonofilm.files.media import write_clip
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, clip in enumerate(clips):
-        write_clip(folder / f"{number}.mp4", clip)
-    sheet([clip for clip in clips if len(clip.video)]).save(folder / "sheet.png")
+    shutil.rmtree(folder, ignore_errors=True)
+    with appearing(folder) as part:
+        for number, clip in enumerate(clips):
+            write_clip(part / f"{number}.mp4", clip)
+        sheet([clip for clip in clips if len(clip.video)]).save(part / "sheet.png")
 
 
 def sheet(clips: Sequence[Clip], frames: int = FRAMES) -> Image.Image:

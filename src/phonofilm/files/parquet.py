@@ -1,0 +1,66 @@
+"""Parquet tables row by row, within limits that are known before anything is unpacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phonofilm.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+MOST_VALUES = 1 << 26
+"""Of a table: those about a hundred thousand puppets."""
+SMALL, RATIO = 1 << 20, 64
+"""Values (and bytes: 64 times as many) that any table may unpack to, and how many more for each byte of its file."""
+ROWS = 256
+"""Rows that are unpacked together, at most."""
+
+
+def read_rows(path: Path, schema: pa.Schema | None = None) -> list[dict[str, Any]]:
+    """The rows of a table as plain values, None where a column of ``schema`` is not in it.
+
+    Raises ``UserError`` that names a file which is damaged, has a column of another type, or unpacks to far more than
+    its size lets one think.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check(path, file, schema)
+            rows = list(_unpacked(path, file))
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a parquet table: {' '.join(str(error).split())[:200]}") from error
+    return rows if schema is None else [{name: row.get(name) for name in schema.names} for row in rows]
+
+
+def _check(path: Path, file: pq.ParquetFile, schema: pa.Schema | None) -> None:
+    about = file.metadata
+    groups = [about.row_group(k) for k in range(about.num_row_groups)]
+    values = sum(group.column(k).num_values for group in groups for k in range(group.num_columns)) + about.num_rows
+    if values > (most := min(MOST_VALUES, _allowed(path))):
+        raise UserError(f"{path} unpacks to {values} values, accepted for a file of its size are {most}")
+    wanted = {} if schema is None else {field.name: field.type for field in schema}
+    for field in file.schema_arrow:
+        if field.type != wanted.get(field.name, field.type):
+            raise UserError(f"{path}: {field.name} is {field.type}, wanted is {wanted[field.name]}")
+
+
+def _allowed(path: Path) -> int:
+    return SMALL + RATIO * path.stat().st_size
+
+
+def _unpacked(path: Path, file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
+    """Rows, a few at a time: so few that also the longest values are small together."""
+    about, most, taken = file.metadata, RATIO * _allowed(path), 0
+    columns = [about.row_group(k).column(j) for k in range(about.num_row_groups) for j in range(about.num_columns)]
+    longest = max((column.total_uncompressed_size for column in columns), default=1)
+    for batch in file.iter_batches(batch_size=max(1, min(ROWS, RATIO * SMALL // max(longest, 1)))):
+        taken += batch.nbytes
+        if taken > most:
+            raise UserError(f"{path} unpacks to more than {most >> 20} MiB, which is too much for a file of its size")
+        yield from batch.to_pylist()
