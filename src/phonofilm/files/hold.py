@@ -23,22 +23,35 @@ def held(folder: Path, work: str, name: str = "") -> Iterator[None]:
     The hold goes with the process, however it ends. ``work`` says what is being done ("phonofilm train"); holds of
     other names do not stand in each other's way. Raises ``UserError`` that says who holds the folder.
     """
-    holder, lock = folder / f".holder{name}", FileLock(folder / f".lock{name}")
+    holder, path = folder / f".holder{name}", folder / f".lock{name}"
     with told(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(blocking=False)
+            lock = _locked(path)
         except Timeout as error:
             raise UserError(f"{folder} is held by {_named(holder)}: wait for it, or choose another folder") from error
-        except NotImplementedError:  # a file system without locks
-            print(f"{folder} cannot be locked: make sure that no other run works in it", file=sys.stderr)
     try:
         sweep(folder)
         write_text(holder, f"{work} (process {os.getpid()} on {platform.node()}, since {time.strftime('%H:%M')})\n")
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        for own in (holder, path):
+            own.unlink(missing_ok=True)
         lock.release()
+
+
+def _locked(path: Path) -> FileLock:
+    """A lock that is held, on a file that is there: one that ends takes its file away."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except NotImplementedError:  # a file system without locks
+        print(f"{path} cannot be locked: make sure that no other run works there", file=sys.stderr)
+        return lock
+    if path.exists():
+        return lock
+    lock.release()
+    return _locked(path)
 
 
 def _named(holder: Path) -> str:

@@ -126,26 +126,29 @@ def go_on(folder: Path, learner: Learner, world: World) -> Position | None:
 
     Damaged ones after it are said and removed: the run makes them again. Raises ``UserError`` where none is whole.
     """
-    steps, problems = steps_of(folder), dict[int, str]()
-    for step in reversed(steps):
-        problems[step] = problem = problem_of(path_of(folder, step), world)
-        if not problem:
-            position = restore(path_of(folder, step), learner)
-            break
-        if world.first:
-            print(f"{problem}; looking for an earlier checkpoint", file=sys.stderr)
-    else:
-        if not steps:
-            return None
+    damaged: dict[Path, str] = {}
+    for step in reversed(steps_of(folder)):
+        path = path_of(folder, step)
+        try:
+            if problem := problem_of(path, world):
+                raise UserError(problem)
+            position = restore(path, learner)
+        except UserError as error:
+            damaged[path] = str(error)
+            if world.first:
+                print(f"{error}; looking for an earlier checkpoint", file=sys.stderr)
+            continue
+        for other in damaged if world.first else ():
+            shutil.rmtree(other)
+            print(f"{other} was removed; the run goes on from step {step}", file=sys.stderr)
+        world.wait()
+        return position
+    if damaged:
         raise UserError(
-            f"none of the {len(steps)} checkpoints in {folder} is whole ({problems[steps[-1]]}): remove them to begin "
-            "anew, or choose another folder"
+            f"none of the {len(damaged)} checkpoints in {folder} is whole ({next(iter(damaged.values()))}): remove them "
+            "to begin anew, or choose another folder"
         )
-    for damaged in [step for step, problem in problems.items() if problem] if world.first else ():
-        shutil.rmtree(path_of(folder, damaged))
-        print(f"{path_of(folder, damaged)} was removed; the run goes on from step {position.step}", file=sys.stderr)
-    world.wait()
-    return position
+    return None
 
 
 def problem_of(path: Path, world: World) -> str:
