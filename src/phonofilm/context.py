@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from phonofilm.blocks import Context
-from phonofilm.layers import Reader, Rope, Rotation, TimedReader, rope
+from phonofilm.layers import Reader, Rope, TimedReader, rope
 from phonofilm.types import AVInput, Tokens
 
 ROUND = 4
@@ -76,7 +76,7 @@ class ByteContext(nn.Module):
         seconds = max(input.video.grid.seconds, input.audio.grid.seconds)
         parts = [self._field(index, input.cond[name], seconds) for index, name in enumerate(self.numbers.fields)]
         x, mask, pos = (torch.cat(part, dim=1) for part in zip(*parts))
-        ctx = Context(x=x, mask=mask, rotation=rope(pos, self.rope), pooled=self.pooled(parts))
+        ctx = Context(x=x, mask=needed(mask), rotation=rope(pos, self.rope), pooled=self.pooled(parts))
         return ctx, ctx
 
     def pooled(self, parts: list[tuple[Tensor, Tensor, Tensor]]) -> Float[Tensor, "B P"] | None:
@@ -226,7 +226,7 @@ class SharedContext(nn.Module):
     def forward(self, input: AVInput) -> tuple[Context, Context]:
         """The context of the video stream and that of the audio stream, which are one."""
         tokens = input.cond[self.name]
-        ctx = unplaced(self.layers(tokens.x), tokens.mask)
+        ctx = unplaced(self.layers(tokens.x), needed(tokens.mask))
         return ctx, ctx
 
 
@@ -258,7 +258,8 @@ class EmbeddedContext(nn.Module):
         """The context of the video stream and that of the audio stream."""
         x = torch.cat([layer(input.cond[name].x) for name, layer in self.layers.items()], dim=1)
         mask = torch.cat([input.cond[name].mask for name in self.layers], dim=1)
-        ctx = Context(x=x, mask=mask, rotation=rope(torch.zeros(*mask.shape, 3, device=x.device), self.rope))
+        pos = torch.zeros(*mask.shape, 3, device=x.device)
+        ctx = Context(x=x, mask=needed(mask), rotation=rope(pos, self.rope))
         return ctx, ctx
 
 
@@ -312,8 +313,8 @@ class CharacterContext(nn.Module):
             x = layer(x, speech.mask) * real
         seconds = paced(input.audio.pos[..., 0], speech.x.shape[1])
         rotation = rope(F.pad(seconds.unsqueeze(-1), (0, 2)), self.rope)
-        audio = Context(x=self.out(x), mask=speech.mask, rotation=rotation)
-        return unplaced(self.caption(caption.x), caption.mask), audio
+        audio = Context(x=self.out(x), mask=needed(speech.mask), rotation=rotation)
+        return unplaced(self.caption(caption.x), needed(caption.mask)), audio
 
 
 class ConvNeXt(nn.Module):
@@ -381,7 +382,10 @@ class TowerContext(nn.Module):
     def forward(self, input: AVInput) -> tuple[Context, Context]:
         """The context of the video stream and that of the audio stream."""
         video, audio = input.cond[self.numbers.video[0]], input.cond[self.numbers.audio[0]]
-        return unplaced(self.video(video.x), video.mask), unplaced(self.audio(audio.x), audio.mask)
+        return (
+            unplaced(self.video(video.x), needed(video.mask)),
+            unplaced(self.audio(audio.x), needed(audio.mask)),
+        )
 
 
 def text_mlp(channels: int, width: int) -> nn.Sequential:
@@ -389,7 +393,14 @@ def text_mlp(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(channels, width), nn.GELU(approximate="tanh"), nn.Linear(width, width))
 
 
-def unplaced(x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"]) -> Context:
+def needed(mask: Bool[Tensor, "B L"]) -> Bool[Tensor, "B L"] | None:
+    """The mask, or None where all tokens count, as attention wants it (``layers.attend``).
+
+    A GPU is waited for here, once a pass and before the blocks, whose attention then takes no mask.
+    """
+    return None if bool(mask.all()) else mask
+
+
+def unplaced(x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Context:
     """A context whose tokens stand nowhere: no reader may rotate them."""
-    empty = x.new_zeros(*mask.shape, 0)
-    return Context(x=x, mask=mask, rotation=Rotation(empty, empty))
+    return Context(x=x, mask=mask, rotation=x.new_zeros(*x.shape[:2], 0, 2))
