@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from phonofilm.architectures.ccl import Block, Windows, windows
+from phonofilm.architectures.ccl import Block, Group, Windows, windows
 from phonofilm.blocks import Hidden
 from phonofilm.context import unplaced
 from phonofilm.layers import Rope, rope
@@ -40,7 +40,7 @@ def hidden(grid: Grid, width: int, device: str) -> Hidden:
         rotation=rope(pos, Rope(sizes=(2, 2, 2))),
         seconds=pos[..., 0],
         grid=grid,
-        ctx=unplaced(torch.zeros(1, 0, width, device=device), torch.zeros(1, 0, dtype=torch.bool, device=device)),
+        ctx=unplaced(torch.zeros(1, 0, width, device=device), None),
     )
 
 
@@ -57,7 +57,7 @@ def exchange_without_windows(block: Block, video: Hidden, audio: Hidden) -> None
         (block.video_context, video, audio, *both),
         (block.audio_context, audio, video, *reversed(both)),
     ):
-        reader(own, other, Windows(mine[None], theirs[None], None, mine))
+        reader(own, other, Windows((Group(mine[None], theirs[None]),), mine))
 
 
 def flops(call: Callable[[], object]) -> tuple[float, float]:

@@ -181,7 +181,7 @@ def test_windows_as_wide_as_the_clip_are_no_windows():
     whole.load_state_dict(own.state_dict())
     torch.testing.assert_close(whole(state(64, 32)).video.x, own(state(64, 32)).video.x, rtol=1e-4, atol=1e-5)
     _, heard = whole.windows(VIDEO, AUDIO, torch.device("cpu"))
-    assert heard.keys.tolist() == [list(range(VIDEO.tokens))]
+    assert [group.keys.tolist() for group in heard.groups] == [[list(range(VIDEO.tokens))]]
 
 
 def test_without_routing_given_tokens_read_and_are_taught():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from phonofilm.alignment import MaskedWindow, Ramp, ReplicatedWindow, sorted_out
+from phonofilm.alignment import MaskedWindow, Ramp, ReplicatedWindow, heard, sorted_out
 from phonofilm.architectures.uniavgen import ByteUniAVGen, Layer, Meeting, MeetingLayer
 from phonofilm.backbone import TowerConfig
 from phonofilm.blocks import Hidden
@@ -23,6 +23,7 @@ from phonofilm.tokens import positions
 from phonofilm.types import CLOSED, AVOutput, Batch, Grid, IndexClock, Layout, Links, Prompt, Tokens
 
 VIDEO, AUDIO = Grid(21, 2, 3, 1 / 16, 4 / 16), Grid(506, 1, 1, 0.01, 0.01)
+CPU = torch.device("cpu")
 SPEC = Rope(sizes=(4, 2, 2))
 STREAM = {"width": 16, "heads": 2, "mlp": 24, "rope": SPEC}
 SMALL = ByteUniAVGen(
@@ -124,9 +125,28 @@ def test_most_tokens_see_one_latent_frame():
     seen = Ramp()(VIDEO, AUDIO)
     assert sum(weights[1] == 0 for _, weights in seen) / 506 == pytest.approx(0.75, abs=0.02)
     assert all(0 <= b - a <= 1 for (a, b), _ in seen)
-    looks = sorted_out(seen)
-    assert all(looks.tokens[p][r] == token for token, (p, r) in enumerate(zip(looks.picture, looks.row)))
-    assert len(looks.pictures) < 506 / 3
+    looks = sorted_out(seen, CPU)
+    assert len(looks.frames) == sum(map(len, looks.tokens)) < 506 / 3
+    assert sum(tokens.numel() for tokens in looks.tokens) < 506 * 1.2
+    asked = torch.cat([tokens.flatten() for tokens in looks.tokens])
+    assert asked[looks.back].tolist() == list(range(506))
+    rows = [set(row) for tokens in looks.tokens for row in tokens.tolist()]
+    for row, frames, weights in zip(rows, looks.frames.tolist(), looks.weights.tolist()):
+        assert {seen[token].frames for token in row} == {tuple(frames)}
+        assert weights == pytest.approx(seen[min(row)].weights)
+
+
+@pytest.mark.parametrize("window", [MaskedWindow(0.125), ReplicatedWindow(2)])
+def test_windows_of_one_length_are_heard_together(window):
+    made = window(VIDEO, AUDIO)
+    groups, back = heard(made, CPU)
+    assert torch.cat([group.frames for group in groups])[back].tolist() == list(range(21))
+    assert len({group.tokens.shape[1] for group in groups}) == len(groups) < 5
+    for group in groups:
+        for frame, tokens, places in zip(group.frames.tolist(), group.tokens.tolist(), group.places.tolist()):
+            kept = made.mask[frame] if made.mask else [True] * len(tokens)
+            assert tokens == [token for token, true in zip(made.tokens[frame], kept) if true]
+            assert places == pytest.approx([place for place, true in zip(made.places[frame], kept) if true])
 
 
 def test_projecting_first_is_blending_first(layer):

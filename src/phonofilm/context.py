@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from phonofilm.blocks import Context
-from phonofilm.layers import Reader, Rope, TimedReader, rope
+from phonofilm.layers import Reader, Rope, TimedReader, needed, rope
 from phonofilm.types import AVInput, Tokens
 
 ROUND = 4
@@ -226,7 +226,7 @@ class SharedContext(nn.Module):
     def forward(self, input: AVInput) -> tuple[Context, Context]:
         """The context of the video stream and that of the audio stream, which are one."""
         tokens = input.cond[self.name]
-        ctx = unplaced(self.layers(tokens.x), needed(tokens.mask))
+        ctx = unplaced(self.layers(tokens.x), tokens.mask)
         return ctx, ctx
 
 
@@ -258,8 +258,7 @@ class EmbeddedContext(nn.Module):
         """The context of the video stream and that of the audio stream."""
         x = torch.cat([layer(input.cond[name].x) for name, layer in self.layers.items()], dim=1)
         mask = torch.cat([input.cond[name].mask for name in self.layers], dim=1)
-        pos = torch.zeros(*mask.shape, 3, device=x.device)
-        ctx = Context(x=x, mask=needed(mask), rotation=rope(pos, self.rope))
+        ctx = Context(x=x, mask=needed(mask), rotation=rope(torch.zeros(*mask.shape, 3, device=x.device), self.rope))
         return ctx, ctx
 
 
@@ -314,7 +313,7 @@ class CharacterContext(nn.Module):
         seconds = paced(input.audio.pos[..., 0], speech.x.shape[1])
         rotation = rope(F.pad(seconds.unsqueeze(-1), (0, 2)), self.rope)
         audio = Context(x=self.out(x), mask=needed(speech.mask), rotation=rotation)
-        return unplaced(self.caption(caption.x), needed(caption.mask)), audio
+        return unplaced(self.caption(caption.x), caption.mask), audio
 
 
 class ConvNeXt(nn.Module):
@@ -382,10 +381,7 @@ class TowerContext(nn.Module):
     def forward(self, input: AVInput) -> tuple[Context, Context]:
         """The context of the video stream and that of the audio stream."""
         video, audio = input.cond[self.numbers.video[0]], input.cond[self.numbers.audio[0]]
-        return (
-            unplaced(self.video(video.x), needed(video.mask)),
-            unplaced(self.audio(audio.x), needed(audio.mask)),
-        )
+        return unplaced(self.video(video.x), video.mask), unplaced(self.audio(audio.x), audio.mask)
 
 
 def text_mlp(channels: int, width: int) -> nn.Sequential:
@@ -393,14 +389,6 @@ def text_mlp(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(channels, width), nn.GELU(approximate="tanh"), nn.Linear(width, width))
 
 
-def needed(mask: Bool[Tensor, "B L"]) -> Bool[Tensor, "B L"] | None:
-    """The mask, or None where all tokens count, as attention wants it (``layers.attend``).
-
-    A GPU is waited for here, once a pass and before the blocks, whose attention then takes no mask.
-    """
-    return None if bool(mask.all()) else mask
-
-
 def unplaced(x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Context:
     """A context whose tokens stand nowhere: no reader may rotate them."""
-    return Context(x=x, mask=mask, rotation=x.new_zeros(*x.shape[:2], 0, 2))
+    return Context(x=x, mask=needed(mask), rotation=x.new_zeros(*x.shape[:2], 0, 2))

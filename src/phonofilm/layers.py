@@ -90,6 +90,14 @@ def attend(
     return dispatch_attention_fn(q, k, v, attn_mask=attn_mask).flatten(2)
 
 
+def needed(mask: Bool[Tensor, "B L"] | None) -> Bool[Tensor, "B L"] | None:
+    """The mask, or None where all tokens count, as ``attend`` wants it.
+
+    This waits for a GPU: a context asks once a pass, before the blocks, whose attention then takes no mask.
+    """
+    return None if mask is None or mask.all() else mask
+
+
 def sinusoid(sigma: Float[Tensor, " B"], width: int) -> Float[Tensor, "B E"]:
     """Sinusoidal features of a noise level, counted in thousandths as diffusion models do."""
     exponents = torch.arange(width // 2, device=sigma.device, dtype=torch.float32) / (width // 2)

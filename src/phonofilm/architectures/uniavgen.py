@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.alignment import Seeing, Windows, sorted_out
+from phonofilm.alignment import Seeing, Tables, Windows, heard, sorted_out
 from phonofilm.backbone import Backbone, TowerConfig, TowerPort
 from phonofilm.blocks import Context, Hidden, State, Tower, Width, moved
 from phonofilm.context import ByteText, CharacterText, text_mlp
@@ -180,18 +181,16 @@ class SoundReader(nn.Module):
 
     def forward(self, video: Hidden, audio: Hidden, face: Float[Tensor, "B V"]) -> Hidden:
         """The video stream with what it heard; where there is no face it hears nothing."""
-        grid, batch, device = video.grid, len(video.x), video.x.device
-        window = self.meeting.window(grid, audio.grid)
-        tokens = torch.tensor(window.tokens, device=device)
-        p = self.projection
+        p, batch, known = self.projection, len(video.x), tables(self.meeting, video.grid, audio.grid, video.x.device)
         q, k, v = p.queries(own(video)), p.keys(own(audio)), p.values(own(audio))
-        q = rotate(q.unflatten(1, (grid.frames, -1)).flatten(0, 1), in_space(grid, self.meeting.space, device))
-        place = F.pad(torch.tensor(window.places, device=device).unsqueeze(-1), (0, 2)).repeat(batch, 1, 1)
-        k = rotate(k[:, tokens].flatten(0, 1), rope(place, self.meeting.place))
-        mask = None if window.mask is None else torch.tensor(window.mask, device=device).repeat(batch, 1)
-        heard = attend(q.to(v.dtype), k.to(v.dtype), v[:, tokens].flatten(0, 1), mask)
-        heard = heard.reshape(batch, grid.tokens, -1)
-        return added(video, self.out(heard * face.unsqueeze(-1).to(heard.dtype)))
+        q = rotate(q.unflatten(1, (video.grid.frames, -1)).flatten(0, 1), known.space)
+        q, parts = q.to(v.dtype).unflatten(0, (batch, -1)), []
+        for (frames, tokens, _), rotation in zip(known.heard, known.rotations):
+            read = rotate(k[:, tokens].flatten(0, 1), rotation.repeat(batch, 1, 1, 1)).to(v.dtype)
+            part = attend(q[:, frames].flatten(0, 1), read, v[:, tokens].flatten(0, 1))
+            parts.append(part.unflatten(0, (batch, -1)))
+        brought = torch.cat(parts, dim=1)[:, known.frames].flatten(1, 2)
+        return added(video, self.out(brought * face.unsqueeze(-1).to(brought.dtype)))
 
 
 class PictureReader(nn.Module):
@@ -209,16 +208,16 @@ class PictureReader(nn.Module):
 
     def forward(self, audio: Hidden, video: Hidden, face: Float[Tensor, "B V"]) -> Hidden:
         """The audio stream with what it saw of the face."""
-        p, grid, device = self.projection, video.grid, video.x.device
-        x = own(video)
-        frames = (x * face.unsqueeze(-1).to(x.dtype)).unflatten(1, (grid.frames, -1))
-        looks = sorted_out(self.meeting.seen(grid, audio.grid))
+        p, x, known = self.projection, own(video), tables(self.meeting, video.grid, audio.grid, video.x.device)
+        frames, looks = (x * face.unsqueeze(-1).to(x.dtype)).unflatten(1, (video.grid.frames, -1)), known.looks
         k, v = (looks.blended(F.linear(frames, part.weight)) + part.bias for part in (p.k, p.v))  # (B, P, N, D)
         k, v = (part.flatten(0, 1).unflatten(-1, (p.heads, -1)) for part in (p.norm_k(k.float()), v))
-        k = rotate(k, in_space(grid, self.meeting.space, device))
-        q = p.queries(own(audio))[:, torch.tensor(looks.tokens, device=device)].flatten(0, 1)
-        saw = attend(q.to(v.dtype), k.to(v.dtype), v).unflatten(0, (len(x), -1))
-        return added(audio, self.out(saw[:, torch.tensor(looks.picture), torch.tensor(looks.row)]))
+        k, q = rotate(k, known.space).to(v.dtype), p.queries(own(audio)).to(v.dtype)
+        k, v = (part.unflatten(0, (len(x), -1)).split([len(g) for g in looks.tokens], dim=1) for part in (k, v))
+        groups = zip((q[:, tokens] for tokens in looks.tokens), k, v)
+        saw = [attend(*(part.flatten(0, 1) for part in group)) for group in groups]
+        saw = torch.cat([part.unflatten(0, (len(x), -1)).flatten(1, 2) for part in saw], dim=1)
+        return added(audio, self.out(saw[:, looks.back]))
 
 
 def own(hidden: Hidden) -> Float[Tensor, "B S D"]:
@@ -231,6 +230,21 @@ def added(hidden: Hidden, brought: Float[Tensor, "B S D"]) -> Hidden:
     count = hidden.grid.tokens
     fresh = torch.where(hidden.given[:, :count, None], own(hidden), own(hidden) + brought)
     return moved(hidden, torch.cat((fresh, hidden.x[:, count:]), dim=1))
+
+
+@torch.compiler.assume_constant_result  # a compiled layer holds the tables of its grids: one graph a clip length
+def tables(meeting: Meeting, video: Grid, audio: Grid, device: torch.device) -> Tables:
+    """What all layers share, made once for a length of clips."""
+    return _tables(meeting, video, audio, device)
+
+
+@lru_cache(maxsize=64)
+def _tables(meeting: Meeting, video: Grid, audio: Grid, device: torch.device) -> Tables:
+    with torch.inference_mode(False):
+        groups, frames = heard(meeting.window(video, audio), device)
+        turned = tuple(rope(F.pad(group.places.unsqueeze(-1), (0, 2)), meeting.place) for group in groups)
+        space, looks = in_space(video, meeting.space, device), sorted_out(meeting.seen(video, audio), device)
+        return Tables(space, groups, turned, frames, looks)
 
 
 def in_space(grid: Grid, spec: Rope, device: torch.device) -> Rotation:

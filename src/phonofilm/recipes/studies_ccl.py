@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from phonofilm import tasks
-from phonofilm.architectures.ccl import CCL, Block, ContextAttention, Floored, Windows
+from phonofilm.architectures.ccl import CCL, Block, ContextAttention, Floored, Group, Windows
 from phonofilm.architectures.ovi import Twin, faint
 from phonofilm.backbone import TowerConfig
 from phonofilm.blocks import Hidden, State, moved
@@ -35,9 +35,9 @@ class Whole(Block):
     """Every token may read all of the other stream, at the distance of true seconds."""
 
     def windows(self, video: Grid, audio: Grid, device: torch.device) -> tuple[Windows, Windows]:
-        """One group for each direction."""
+        """One window for each direction."""
         seen, heard = (torch.arange(grid.tokens, device=device) for grid in (video, audio))
-        return Windows(seen[None], heard[None], None, seen), Windows(heard[None], seen[None], None, heard)
+        return Windows((Group(seen[None], heard[None]),), seen), Windows((Group(heard[None], seen[None]),), heard)
 
 
 class Unrouted(ContextAttention):
