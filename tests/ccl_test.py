@@ -146,8 +146,7 @@ def test_real_windows_are_the_nearest_tokens_and_the_frame_shown(grids):
 def test_floored_windows_are_the_rule():
     video, audio = sixteen(21, 158, 31.25)
     for i, (_, keys) in enumerate(pairs(audio_windows(Floored(), video, audio, CPU))):
-        middle = 3 + 7 * i
-        assert keys == [j for j in range(middle - 10, middle + 11) if 0 <= j < 158]
+        assert keys == [j for j in range(3 + 7 * i - 10, 3 + 7 * i + 11) if 0 <= j < 158]
     assert Floored().frames(video, audio).tolist() == [min(20, j * 21 // 158) for j in range(158)]
     with pytest.raises(ValueError, match="3 audio tokens for 21 video frames"):
         audio_windows(Floored(), video, audio._replace(frames=3), CPU)

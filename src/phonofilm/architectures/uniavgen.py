@@ -187,8 +187,7 @@ class SoundReader(nn.Module):
         q, parts = q.to(v.dtype).unflatten(0, (batch, -1)), []
         for (frames, tokens, _), rotation in zip(known.heard, known.rotations):
             read = rotate(k[:, tokens].flatten(0, 1), rotation.repeat(batch, 1, 1, 1)).to(v.dtype)
-            part = attend(q[:, frames].flatten(0, 1), read, v[:, tokens].flatten(0, 1))
-            parts.append(part.unflatten(0, (batch, -1)))
+            parts.append(attend(q[:, frames].flatten(0, 1), read, v[:, tokens].flatten(0, 1)).unflatten(0, (batch, -1)))
         brought = torch.cat(parts, dim=1)[:, known.frames].flatten(1, 2)
         return added(video, self.out(brought * face.unsqueeze(-1).to(brought.dtype)))
 
