@@ -148,7 +148,7 @@ def compared(checkouts, name, size, rounds) -> str:
             checkout.asked(load=(name, size), save=file)
         apart = gap(files)
     once = min(checkouts[0].asked(times=1) for _ in range(3))
-    times = max(1, round(0.4 / once))
+    times = max(1, round(0.2 / once))
     spent = []
     for turn in range(rounds):
         order = checkouts if turn % 2 else checkouts[::-1]
