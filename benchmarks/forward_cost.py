@@ -64,8 +64,9 @@ def conditions(experiment, size):
 
 def prepared(name, size):
     """A network with random weights, and an input of one clip."""
-    from phonofilm.experiment import find_recipe
-    from phonofilm.tasks import T2AV, InStream, Pair, compose, placed
+    from phonofilm.recipes.lookup import find_recipe
+
+    from phonofilm.diffusion.tasks import T2AV, InStream, Pair, compose, placed
     from phonofilm.types import Grid, Layout
 
     experiment = find_recipe(PAPER.get(name, f"{name}_paper") if size == "paper" else f"{name}_{size}")

@@ -9,12 +9,12 @@ import paper_small
 import pytest
 import torch
 from diffusers.models.attention_dispatch import attention_backend
+from phonofilm.recipes.lookup import find_recipe, recipe_names
 from torch.utils._pytree import tree_map
 
-from phonofilm.experiment import find_recipe, recipe_names
-from phonofilm.layers import attend, needed
-from phonofilm.recipes.uniavgen import seconds_meeting
-from phonofilm.tasks import T2AV, InStream, Pair, compose, continue_after, placed
+from phonofilm.diffusion.tasks import T2AV, InStream, Pair, compose, continue_after, placed
+from phonofilm.network.layers import attend, needed
+from phonofilm.recipes.uniavgen import seconds_interaction
 from phonofilm.types import Grid, Layout, Links, Prompt, Tokens
 
 STUDIES = [name for name in recipe_names() if name.endswith("_study")]
@@ -89,8 +89,8 @@ def test_every_system_in_its_papers_layout_runs_where_masks_are_refused(system):
 def test_windows_of_true_seconds_run_where_masks_are_refused():
     experiment = paper_small.uniavgen()
     rope = paper_small.ROPE
-    meeting = replace(seconds_meeting(), space=rope, place=replace(rope, scale=(100.0, 1.0, 1.0)))
-    experiment = replace(experiment, model=replace(experiment.model, meeting=meeting))
+    interaction = replace(seconds_interaction(), space=rope, place=replace(rope, scale=(100.0, 1.0, 1.0)))
+    experiment = replace(experiment, model=replace(experiment.model, interaction=interaction))
     same_without_masks(network(experiment), made(experiment, features(experiment), 1))
 
 
