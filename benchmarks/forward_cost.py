@@ -1,13 +1,14 @@
 """How much faster a forward pass is than an older commit's: every system, the same weights and inputs, one run.
 
-    git worktree add /tmp/old beaff0a
+    git worktree add /tmp/old COMMIT
     python benchmarks/forward_cost.py /tmp/old [--size study] [--size pocket] [--size paper] [--rounds 15]
 
 Each checkout gets a process of its own; they take turns, one short round each, so that whatever else the machine does
 meets both alike. A round is timed by the processor's clock on one thread; printed are the median of the paired ratios
 (old time over new time), the quarter and three-quarter points between which half of them lie, the ratio of the shortest
 rounds, and the largest difference of outputs over the largest output. Paper sizes are the published widths with few
-layers and few tokens. Both checkouts must know the names that this file imports.
+layers and few tokens. Both checkouts must know the names that this file imports; for commits before the layout of
+2026-11-28 take this file as it is at df6e6f3.
 """
 
 from __future__ import annotations
@@ -64,9 +65,8 @@ def conditions(experiment, size):
 
 def prepared(name, size):
     """A network with random weights, and an input of one clip."""
-    from phonofilm.recipes.lookup import find_recipe
-
     from phonofilm.diffusion.tasks import T2AV, InStream, Pair, compose, placed
+    from phonofilm.recipes.lookup import find_recipe
     from phonofilm.types import Grid, Layout
 
     experiment = find_recipe(PAPER.get(name, f"{name}_paper") if size == "paper" else f"{name}_{size}")

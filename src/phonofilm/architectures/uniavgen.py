@@ -17,10 +17,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.network.alignment import FrameRule, Tables, WindowRule, group_by_frame, heard
-from phonofilm.network.backbone import Backbone, TowerConfig, TowerPort
-from phonofilm.network.blocks import Context, Hidden, State, WanLayer, Width, with_tokens
-from phonofilm.network.context import ByteText, CharacterText, text_mlp
+from phonofilm.network.alignment import FrameRule, Tables, WindowRule, group_by_frame, group_by_length
+from phonofilm.network.backbone import Backbone
+from phonofilm.network.blocks import Hidden, State, WanLayer, Width, with_tokens
+from phonofilm.network.context import ByteText, CharacterText
 from phonofilm.network.layers import (
     CrossAttention,
     OutputModulation,
@@ -34,7 +34,8 @@ from phonofilm.network.layers import (
     rope,
     rotate,
 )
-from phonofilm.types import Grid, Stream
+from phonofilm.network.ports import Port, StreamConfig, WanTime, check_time
+from phonofilm.types import Grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +56,14 @@ class Interaction:
 class DualBranch:
     """Numbers of two towers that meet where their layers say so."""
 
-    video: TowerConfig
-    audio: TowerConfig
+    video: StreamConfig
+    audio: StreamConfig
     layers: tuple[type[PairedLayer], ...]
     """One class for each layer; the paper's are (InteractionLayer, PairedLayer) in turns."""
     interaction: Interaction
 
     def __post_init__(self) -> None:
+        check_time(WanTime, self.video, self.audio)
         heads = {s.width // s.heads for s in (self.video, self.audio)}
         heads |= {sum(r.sizes) for r in (self.interaction.space, self.interaction.place)}
         if len(heads) != 1:
@@ -71,7 +73,7 @@ class DualBranch:
         """The network with fresh weights; what is exchanged starts at zero. ``text_attention`` is for video."""
         met = [sum(issubclass(kind, InteractionLayer) for kind in self.layers[:i]) for i in range(len(self.layers))]
         layers = [kind(self, text_attention, index) for kind, index in zip(self.layers, met)]
-        backbone = Backbone(self.video.port(), self.audio.port(), context, nn.ModuleList(layers))
+        backbone = Backbone(Port(self.video), Port(self.audio), context, nn.ModuleList(layers))
         backbone.blocks.apply(_init)
         return backbone
 
@@ -181,11 +183,8 @@ class A2VAligner(nn.Module):
 
     def forward(self, video: Hidden, audio: Hidden, face: Float[Tensor, "B V"]) -> Hidden:
         """The video stream with what it heard; where there is no face it hears nothing."""
-        p, batch, known = (
-            self.projection,
-            len(video.x),
-            tables(self.interaction, video.grid, audio.grid, video.x.device),
-        )
+        p, batch = self.projection, len(video.x)
+        known = tables(self.interaction, video.grid, audio.grid, video.x.device)
         q, k, v = p.queries(own(video)), p.keys(own(audio)), p.values(own(audio))
         q = rotate(q.unflatten(1, (video.grid.frames, -1)).flatten(0, 1), known.space)
         q, parts = q.to(v.dtype).unflatten(0, (batch, -1)), []
@@ -212,15 +211,15 @@ class V2AAligner(nn.Module):
     def forward(self, audio: Hidden, video: Hidden, face: Float[Tensor, "B V"]) -> Hidden:
         """The audio stream with what it saw of the face."""
         p, x, known = self.projection, own(video), tables(self.interaction, video.grid, audio.grid, video.x.device)
-        frames, looks = (x * face.unsqueeze(-1).to(x.dtype)).unflatten(1, (video.grid.frames, -1)), known.looks
-        k, v = (groups.blended(F.linear(frames, part.weight)) + part.bias for part in (p.k, p.v))  # (B, P, N, D)
+        frames, seen = (x * face.unsqueeze(-1).to(x.dtype)).unflatten(1, (video.grid.frames, -1)), known.seen
+        k, v = (seen.blended(F.linear(frames, part.weight)) + part.bias for part in (p.k, p.v))  # (B, P, N, D)
         k, v = (part.flatten(0, 1).unflatten(-1, (p.heads, -1)) for part in (p.norm_k(k.float()), v))
         k, q = rotate(k, known.space).to(v.dtype), p.queries(own(audio)).to(v.dtype)
-        k, v = (part.unflatten(0, (len(x), -1)).split([len(g) for g in looks.tokens], dim=1) for part in (k, v))
-        groups = zip((q[:, tokens] for tokens in looks.tokens), k, v)
+        k, v = (part.unflatten(0, (len(x), -1)).split([len(g) for g in seen.tokens], dim=1) for part in (k, v))
+        groups = zip((q[:, tokens] for tokens in seen.tokens), k, v)
         saw = [attend(*(part.flatten(0, 1) for part in group)) for group in groups]
         saw = torch.cat([part.unflatten(0, (len(x), -1)).flatten(1, 2) for part in saw], dim=1)
-        return added(audio, self.out(saw[:, looks.back]))
+        return added(audio, self.out(saw[:, seen.back]))
 
 
 def own(hidden: Hidden) -> Float[Tensor, "B S D"]:
@@ -244,13 +243,10 @@ def tables(interaction: Interaction, video: Grid, audio: Grid, device: torch.dev
 @lru_cache(maxsize=64)
 def _tables(interaction: Interaction, video: Grid, audio: Grid, device: torch.device) -> Tables:
     with torch.inference_mode(False):
-        groups, frames = heard(interaction.window(video, audio), device)
+        groups, frames = group_by_length(interaction.window(video, audio), device)
         turned = tuple(rope(F.pad(group.places.unsqueeze(-1), (0, 2)), interaction.place) for group in groups)
-        space, looks = (
-            in_space(video, interaction.space, device),
-            group_by_frame(interaction.seen(video, audio), device),
-        )
-        return Tables(space, groups, turned, frames, looks)
+        seen = group_by_frame(interaction.seen(video, audio), device)
+        return Tables(in_space(video, interaction.space, device), groups, turned, frames, seen)
 
 
 def in_space(grid: Grid, spec: Rope, device: torch.device) -> Rotation:
@@ -265,42 +261,3 @@ def _init(module: nn.Module) -> None:
     if isinstance(module, A2VAligner | V2AAligner):
         nn.init.zeros_(module.out.weight)
         nn.init.zeros_(module.out.bias)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MelConfig(TowerConfig):
-    """A stream of log-mel frames, one a token, that enters through two layers."""
-
-    def port(self) -> MelPort:
-        """The stream's way into and out of the network."""
-        return MelPort(self)
-
-
-class MelPort(TowerPort):
-    """Linear, GELU (tanh form), linear on the way in."""
-
-    def __init__(self, config: TowerConfig) -> None:
-        super().__init__(config)
-        self.enter_x = text_mlp(config.channels + config.beside, config.width)
-        self.padding = nn.Parameter(torch.randn(config.width))
-        """Stands behind clips that are shorter than the rest of a batch in the authors' training. Batches here hold
-        clips of one length, so nothing reads it; it is there for published weights to come and go whole."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReleasedMelConfig(MelConfig):
-    """The same with the release's noise levels of references."""
-
-    def port(self) -> ReleasedMelPort:
-        """The stream's way into and out of the network."""
-        return ReleasedMelPort(self)
-
-
-class ReleasedMelPort(MelPort):
-    """A reference voice is modulated at the level of the clip, though it is clean (wan/modules/model.py, ``ta``)."""
-
-    def enter(self, stream: Stream, ctx: Context) -> Hidden:
-        """Only tokens of the grid count as given."""
-        hidden = super().enter(stream, ctx)
-        reference = torch.arange(stream.x.shape[1], device=stream.x.device) >= stream.grid.tokens
-        return dataclasses.replace(hidden, given=hidden.given & ~reference)

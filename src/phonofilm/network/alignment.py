@@ -163,7 +163,7 @@ def latent_of(pixel_frame: int, video: Grid) -> int:
     return -(-pixel_frame // pixel_frames(video))
 
 
-class Heard(NamedTuple):
+class WindowGroup(NamedTuple):
     """G latent frames whose windows hold equally many tokens that count."""
 
     frames: Int[Tensor, " G"]
@@ -171,7 +171,7 @@ class Heard(NamedTuple):
     places: Float[Tensor, "G W"]
 
 
-def heard(window: Window, device: torch.device) -> tuple[tuple[Heard, ...], Int[Tensor, " T"]]:
+def group_by_length(window: Window, device: torch.device) -> tuple[tuple[WindowGroup, ...], Int[Tensor, " T"]]:
     """Windows in groups of one length, which need no mask, and where each frame stands among all groups' frames."""
     mask = window.mask or [[True] * len(row) for row in window.tokens]
     groups: dict[int, list[int]] = {}
@@ -182,7 +182,7 @@ def heard(window: Window, device: torch.device) -> tuple[tuple[Heard, ...], Int[
         return torch.tensor([list(compress(rows[frame], mask[frame])) for frame in frames], device=device)
 
     made = [
-        Heard(torch.tensor(frames, device=device), counted(window.tokens, frames), counted(window.places, frames))
+        WindowGroup(torch.tensor(frames, device=device), counted(window.tokens, frames), counted(window.places, frames))
         for frames in groups.values()
     ]
     return tuple(made), _places(list(groups.values()), device)
@@ -242,12 +242,12 @@ class Tables(NamedTuple):
 
     space: Float[Tensor, "1 N R 2"]
     """Rotations of the tokens of a latent frame, by row and column."""
-    heard: tuple[Heard, ...]
+    heard: tuple[WindowGroup, ...]
     rotations: tuple[Float[Tensor, "G W R 2"], ...]
     """Those of the audio tokens in the windows of ``heard``, by their places."""
     frames: Int[Tensor, " T"]
     """Where each latent frame stands among those of ``heard``, end to end."""
-    looks: FrameGroups
+    seen: FrameGroups
 
 
 WindowRule = Callable[[Grid, Grid], Window]

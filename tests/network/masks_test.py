@@ -9,11 +9,11 @@ import paper_small
 import pytest
 import torch
 from diffusers.models.attention_dispatch import attention_backend
-from phonofilm.recipes.lookup import find_recipe, recipe_names
 from torch.utils._pytree import tree_map
 
 from phonofilm.diffusion.tasks import T2AV, InStream, Pair, compose, continue_after, placed
 from phonofilm.network.layers import attend, needed
+from phonofilm.recipes.lookup import find_recipe, recipe_names
 from phonofilm.recipes.uniavgen import seconds_interaction
 from phonofilm.types import Grid, Layout, Links, Prompt, Tokens
 
