@@ -144,9 +144,10 @@ def go_on(folder: Path, learner: Learner, world: World) -> Position | None:
         world.wait()
         return position
     if damaged:
+        last = next(iter(damaged.values()))
         raise UserError(
-            f"none of the {len(damaged)} checkpoints in {folder} is whole ({next(iter(damaged.values()))}): remove them "
-            "to begin anew, or choose another folder"
+            f"none of the {len(damaged)} checkpoints in {folder} is whole ({last}): remove them to begin anew, or choose "
+            "another folder"
         )
     return None
 
