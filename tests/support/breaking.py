@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from phonofilm.errors import UserError
+
 OPERATIONS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "shutil.rmtree", "os.truncate"}
 TIMES = ("seconds", "samples_per_s")
 """Figures that differ between any two runs."""
@@ -78,6 +80,14 @@ def _timeless(path):
 
 def _without_times(row):
     return {name: value for name, value in row.items() if name not in TIMES}
+
+
+def tried(function, *arguments):
+    """What a function returns and "", or None and what it says where it refuses."""
+    try:
+        return function(*arguments), ""
+    except UserError as error:
+        return None, str(error)
 
 
 def damage(path, seed):

@@ -46,6 +46,8 @@ def _check(path: Path, file: pq.ParquetFile, schema: pa.Schema | None) -> None:
         raise UserError(f"{path} unpacks to {values} values, accepted for a file of its size are {most}")
     wanted = {} if schema is None else {field.name: field.type for field in schema}
     for field in file.schema_arrow:
+        if "dictionary<" in str(field.type)[1:] or "run_end_encoded<" in str(field.type):
+            raise UserError(f"{path}: {field.name} is {field.type}, which is not read: write it as plain values")
         if field.type != wanted.get(field.name, field.type):
             raise UserError(f"{path}: {field.name} is {field.type}, wanted is {wanted[field.name]}")
 
@@ -60,7 +62,16 @@ def _unpacked(path: Path, file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
     columns = [about.row_group(k).column(j) for k in range(about.num_row_groups) for j in range(about.num_columns)]
     longest = max((column.total_uncompressed_size for column in columns), default=1)
     for batch in file.iter_batches(batch_size=max(1, min(ROWS, RATIO * SMALL // max(longest, 1)))):
+        batch = _decoded(batch)
         taken += batch.nbytes
         if taken > most:
             raise UserError(f"{path} unpacks to more than {most >> 20} MiB, which is too much for a file of its size")
         yield from batch.to_pylist()
+
+
+def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Categories as the values that they stand for, which is what they become: each row has its own."""
+    import pyarrow as pa
+
+    columns = [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)

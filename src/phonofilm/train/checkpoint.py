@@ -146,8 +146,8 @@ def go_on(folder: Path, learner: Learner, world: World) -> Position | None:
     if damaged:
         last = next(iter(damaged.values()))
         raise UserError(
-            f"none of the {len(damaged)} checkpoints in {folder} is whole ({last}): remove them to begin anew, or choose "
-            "another folder"
+            f"none of the {len(damaged)} checkpoints in {folder} is whole ({last}): remove them to begin anew, or "
+            "choose another folder"
         )
     return None
 
