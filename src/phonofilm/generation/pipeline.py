@@ -216,16 +216,20 @@ def watched(model: Model, progress: Progress) -> Model:
 
 
 def decode(pipeline: Pipeline, output: AVInput, geometry: Geometry) -> list[Clip]:
-    """Pictures and sound of equal length out of clean tokens; an absent stream has no pixel frames or no samples."""
+    """Pictures and sound of equal length out of clean tokens; an absent stream has no pixel frames or no samples.
+
+    Clip by clip: it takes less memory, and what a codec makes of a clip does not depend on the others.
+    """
     checkpoint, video, audio = pipeline.checkpoint, output.video, output.audio
     rate = checkpoint.audio_codec.sample_rate
     pixels = torch.zeros(len(video.x), 0, 3, geometry.height, geometry.width, dtype=torch.uint8)
     sound = torch.zeros(len(audio.x), 1, 0)
     if video.grid.frames:
         latents = unpatchify(video.x, video.grid, checkpoint.experiment.patch)
-        made = torch.cat([checkpoint.video_codec.decode(one[None]) for one in latents])  # one by one: less memory
+        made = torch.cat([checkpoint.video_codec.decode(one[None]) for one in latents])
         pixels = ((made + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).transpose(1, 2).cpu()
     if audio.grid.frames:
-        wave = checkpoint.audio_codec.decode(audio_latents(audio.x, audio.grid))
+        latents = audio_latents(audio.x, audio.grid)
+        wave = torch.cat([checkpoint.audio_codec.decode(one[None]) for one in latents])
         sound = wave[..., : geometry.num_samples(rate)].float().clamp(-1, 1).cpu()
     return [Clip(video=p, audio=s, fps=geometry.fps, sample_rate=rate) for p, s in zip(pixels, sound)]
