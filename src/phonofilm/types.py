@@ -22,6 +22,23 @@ from torch.nn.functional import pad
 from torch.utils import _pytree as pytree
 
 T = TypeVar("T")
+RECORDED_AS = "recorded_as"
+"""In a field's metadata: its name in the record of a recipe (``recipes.record``), where that is not its own."""
+NOT_RECORDED = {RECORDED_AS: ""}
+"""Metadata of a field that says where something lies rather than what it is."""
+
+
+def recorded_as(name: str) -> Callable[[T], T]:
+    """Keep a class or function under a name in all records of recipes, whatever it is called in code.
+
+    For what is renamed, whose old name stands in saved folders, and for two that have one name in two modules.
+    """
+
+    def keep(thing: T) -> T:
+        setattr(thing, RECORDED_AS, name)
+        return thing
+
+    return keep
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))

@@ -27,6 +27,7 @@ from phonofilm.files.atomic import appearing
 from phonofilm.files.safetensors_index import INDEX, Stored, entries, shards
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.lookup import find_module, find_recipe
+from phonofilm.recipes.record import record
 from phonofilm.recipes.wan_names import DIFFUSERS, Rules
 
 SHARD = 4 * 1024**3
@@ -99,6 +100,7 @@ def import_weights(
     plan = planned(source, recipe, init=init)
     if codecs:
         codecs.check(plan.experiment)
+    record(plan.experiment)  # refuses what no folder can describe, before gigabytes are written
     with appearing(folder) as unfinished:
         (unfinished / WEIGHTS).parent.mkdir()
         if codecs:
