@@ -46,7 +46,9 @@ def test_silence_is_silent_and_noise_is_repeatable(vocoder):
 
 
 def test_the_sound_of_a_clip_does_not_depend_on_the_others_of_its_batch(vocoder):
-    waves = torch.randn(4, 8192, generator=torch.Generator().manual_seed(0)) * torch.tensor([[0.1], [0.5], [0.0], [0.2]])
+    waves = torch.randn(4, 8192, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [[0.1], [0.5], [0.0], [0.2]]
+    )
     together = again(vocoder, waves)
     for row, wave in enumerate(waves):
         assert torch.equal(together[row], again(vocoder, wave[None])[0])

@@ -319,5 +319,4 @@ def _training(content: Mapping[str, Any], path: Path) -> Training:
 
 
 def _write_json(path: Path, content: Mapping) -> None:
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "
-")
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -14,7 +14,7 @@ import tyro
 
 from phonofilm.cli.arguments import check_number
 from phonofilm.cli.clip_options import KEYS, ClipOptions, check_apart, options_of, request_of
-from phonofilm.errors import UserError
+from phonofilm.errors import UserError, printable
 
 if TYPE_CHECKING:
     from phonofilm.types import Request
@@ -72,11 +72,11 @@ class Generate(ClipOptions):
         if out is not None:
             for line in (*manifest["notes"], "; ".join(manifest["warnings"])):
                 if line:
-                    tqdm.write(f"phonofilm: {out.name}: {line}", file=sys.stderr)
+                    tqdm.write(printable(f"phonofilm: {out.name}: {line}"), file=sys.stderr)
         if self.json:
             tqdm.write(json.dumps(manifest))
         elif out is not None and self.prompts is None:
-            tqdm.write(str(out))
+            tqdm.write(printable(str(out)))
 
     def _requests(self) -> list[tuple[Request, Path]]:
         if self.prompts is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phonofilm.cli.arguments import check_number, needs
+from phonofilm.cli.arguments import check_number, needs, say
 from phonofilm.errors import UserError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class TrainRecipe:
         if self.codecs is not None and isinstance(dataset, Cache) and os.environ.get("RANK", "0") == "0":
             notes = {"steps": experiment.train.steps, "samples": experiment.train.steps * experiment.train.batch}
             export(experiment, weights, self.codecs, self.out / "model", describe(dataset.refreshed(), notes, {}))
-            print(self.out / "model")
+            say(str(self.out / "model"))
 
     def watch(self, experiment: Experiment, dataset: Dataset) -> Watch:
         """What is looked at every ``sample_every`` steps: the held-out loss, clips, and how good they are."""

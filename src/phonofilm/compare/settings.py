@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from phonofilm.errors import UserError
-<<<<<<< HEAD
 from phonofilm.files.atomic import write_once
-=======
 from phonofilm.files.stored_json import read_json
 from phonofilm.recipes.record import difference
->>>>>>> main
 
 FORMAT = 2
 """Of a file of settings; those of phonofilm 0.1.0 have none, and name functions by the modules that they stood in."""
@@ -26,19 +23,7 @@ def claim(path: Path, settings: Mapping[str, Any]) -> None:
     """
     settings = json.loads(json.dumps({"format": FORMAT, **settings}))
     if not path.exists():
-<<<<<<< HEAD
         write_once(path, json.dumps(settings, indent=1) + "\n")
-    if found := differing(json.loads(path.read_text()), settings):
-=======
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = partial_name(path)
-        part.write_text(json.dumps(settings, indent=1) + "\n")
-        try:
-            os.link(part, path)
-        except FileExistsError:  # another machine was first: its settings count
-            pass
-        finally:
-            part.unlink()
     there = read_json(path)
     if there.get("format") != FORMAT:
         raise UserError(
@@ -46,5 +31,4 @@ def claim(path: Path, settings: Mapping[str, Any]) -> None:
             "that made it, or choose another folder"
         )
     if found := difference(there, settings):
->>>>>>> main
         raise UserError(f"{path.parent} was made with {found}: choose another folder or the same setting")

@@ -1,0 +1,44 @@
+"""The commands of ``phonofilm``: typed records with a ``run`` each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Union
+
+import tyro
+
+from phonofilm.cli.arguments import parse
+from phonofilm.cli.compare import Compare
+from phonofilm.cli.evaluate import Evaluate
+from phonofilm.cli.generate import Generate
+from phonofilm.cli.importing import Import
+from phonofilm.cli.prepare import Prepare
+from phonofilm.cli.prompt_sets import Prompts
+from phonofilm.cli.puppets import Puppets
+from phonofilm.cli.show import Show
+from phonofilm.cli.train import TrainRecipe
+from phonofilm.errors import unknown
+
+COMMANDS: dict[str, type] = {
+    "generate": Generate,
+    "prepare": Prepare,
+    "train": TrainRecipe,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "show": Show,
+    "import": Import,
+    "puppets": Puppets,
+    "prompts": Prompts,
+}
+PARTS = {"puppets": ("make", "prompts", "show"), "prompts": ("verse-bench", "seed-tts", "portraits")}
+"""Commands of commands."""
+
+
+def command(arguments: Sequence[str]) -> Any:
+    """The record that the arguments describe."""
+    parts = PARTS.get(arguments[0], ()) if arguments else ()
+    for words, known in ((arguments[:1], COMMANDS), (arguments[1:2] if parts else [], parts)):
+        if words and not words[0].startswith("-") and words[0] not in known:
+            raise unknown("command", words[0], known)
+    forms = [Annotated[form, tyro.conf.subcommand(name)] for name, form in COMMANDS.items()]
+    return parse(Union[tuple(forms)], arguments, prog="phonofilm")  # noqa: UP007
