@@ -34,10 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str], stop: Stop) -> None:
     """Run a command. Ends by ``SystemExit`` with a code where it fails, after one line on stderr."""
     try:
-        from phonofilm.cli.commands import command
+        from phonofilm.cli.commands import run_command
 
         try:
-            command(list(arguments)).run()
+            run_command(list(arguments))
         except SystemExit as end:  # --help
             _flush()
             raise end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Union
 
@@ -16,6 +17,7 @@ from phonofilm.cli.prepare import Prepare
 from phonofilm.cli.prompt_sets import Prompts
 from phonofilm.cli.puppets import Puppets
 from phonofilm.cli.show import Show
+from phonofilm.cli.threads import share_cores
 from phonofilm.cli.train import TrainRecipe
 from phonofilm.errors import unknown
 
@@ -32,6 +34,15 @@ COMMANDS: dict[str, type] = {
 }
 PARTS = {"puppets": ("make", "prompts", "show"), "prompts": ("verse-bench", "seed-tts", "portraits")}
 """Commands of commands."""
+
+
+def run_command(arguments: Sequence[str]) -> None:
+    """Run what the arguments describe."""
+    threads = "torch was loaded before the command line" if "torch" in sys.modules else share_cores()
+    wanted = command(arguments)
+    if getattr(wanted, "verbose", False):
+        print(f"phonofilm: {threads}", file=sys.stderr)
+    wanted.run()
 
 
 def command(arguments: Sequence[str]) -> Any:
