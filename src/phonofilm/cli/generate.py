@@ -37,6 +37,8 @@ class Generate(ClipOptions, Command):
     """A recipe, also package.module:function, instead of the one that the model's folder names."""
     device: str = "cpu"
     """Where to compute: "cpu", "cuda", "cuda:1", "mps"."""
+    trust: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """The model's folder once more, where it holds code (speaker.pt) that may run; loading runs none otherwise."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="PATH")] = None
     """The mp4 to write (clip.mp4 if not given; a wav with --only audio); with --prompts the folder for them (clips
     if not given)."""
@@ -54,7 +56,7 @@ class Generate(ClipOptions, Command):
         from phonofilm.generation.jobs import finished, make, resolved
         from phonofilm.generation.pipeline import load
 
-        pipeline = load(self.model, device=self.device, recipe=self.recipe)
+        pipeline = load(self.model, device=self.device, recipe=self.recipe, trust=self.trust)
         pipeline = pipeline.adjusted(steps=self.steps, guidance=self.guidance)
         jobs = resolved(pipeline, requests)
         done = {job.out: finished(pipeline, job) for job in jobs} if self.prompts is not None else {}

@@ -39,6 +39,8 @@ class TrainRecipe(Command):
     """A folder with vae, audio_vae and vocoder; they go into the finished model, and on-the-fly data needs them."""
     accept: tuple[str, ...] = ()
     """Licences of restricted codecs that you accept, such as CC-BY-NC-4.0."""
+    trust: Path | None = None
+    """The folder of --codecs once more, where it holds code (speaker.pt) that may run; loading runs none otherwise."""
     eval_clips: int = 0
     """Clips of the val split to generate and score at every look, always the same ones; the best checkpoint is kept
     by them. 16 take about half a minute on two cores. Needs phonofilm[evaluate]."""
@@ -121,6 +123,10 @@ class TrainRecipe(Command):
         if self.codecs is not None:  # which may hold text encoders beside the codecs
             check_licences((experiment.video_codec, experiment.audio_codec), self.accept)
             experiment = experiment.at(self.codecs)
+        if self.trust is not None:
+            if self.codecs is None or self.trust.resolve() != self.codecs.resolve():
+                raise UserError(f"--trust {self.trust}: code runs from the folder of --codecs only; name that")
+            experiment = experiment.trusting(self.codecs)
         names = ("steps", "batch", "accumulate", "seed", "save_every", "sample_every")
         names = (*names, "arithmetic", "parallel", "compile", "checkpointing")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}

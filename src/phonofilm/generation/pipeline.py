@@ -28,11 +28,14 @@ SHIPPED = Path(__file__).parents[1] / "models"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def load(model: str = "pocket", *, device: str = "cpu", recipe: str | None = None) -> Pipeline:
+def load(
+    model: str = "pocket", *, device: str = "cpu", recipe: str | None = None, trust: str | Path | None = None
+) -> Pipeline:
     """A model ready to generate: a shipped model's name, a checkpoint folder or a hub id ("owner/name").
 
-    ``recipe`` names another than the folder's, perhaps foreign code. Raises ``UserError`` for an unknown name (with
-    the nearest) or a device that is not there.
+    ``recipe`` names another than the folder's, perhaps foreign code. ``trust`` names the model's folder once more,
+    where that holds code that may run: a speaker encoder in TorchScript. Raises ``UserError`` for an unknown name (with
+    the nearest), a device that is not there and a folder that is damaged.
     """
     name, folder = find_model(model)
     try:
@@ -41,6 +44,10 @@ def load(model: str = "pocket", *, device: str = "cpu", recipe: str | None = Non
         reason = str(error).splitlines()[0]
         raise UserError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
     checkpoint = load_checkpoint(folder, recipe=recipe, device=device)
+    if trust is not None:
+        if Path(trust).resolve() != folder.resolve():
+            raise UserError(f"--trust {trust}: the model's folder is {folder}; code runs from nowhere else")
+        checkpoint = replace(checkpoint, experiment=checkpoint.experiment.trusting(folder))
     return Pipeline(name=name, checkpoint=checkpoint, device=device)
 
 
