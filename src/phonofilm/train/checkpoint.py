@@ -1,6 +1,7 @@
 """Checkpoints of a run, to go on from: torch's distributed checkpoints, written aside and renamed.
 
-They hold pickles inside, so they are read from one's own runs only; what is passed on is ``weights.save_checkpoint``.
+They hold pickles inside, which are read as plain values only; what is passed on is a folder that ``save_checkpoint``
+(checkpoints/folder.py) writes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.optim import Optimizer
 from phonofilm.files.atomic import write_text
 from phonofilm.train.ema import Average
 from phonofilm.train.parallel import World
+from phonofilm.train.plain_pickles import load_plainly
 
 POSITION = "position.json"
 BEST = "best.json"
@@ -86,7 +88,7 @@ def save(folder: Path, learner: Learner, position: Position, world: World, *, ke
 def restore(path: Path, learner: Learner) -> Position:
     """Put a checkpoint's content into the parts of a learner; returns how far it was."""
     state = learner.state()
-    dcp.load(state, checkpoint_id=path)
+    load_plainly(state, path)
     set_optimizer_state_dict(learner.backbone, learner.optimisers, state["optimiser"])
     return position_of(path)
 
