@@ -31,7 +31,8 @@ CORE = {  # what a module of the core may import of the package: the order of re
     "stored": {"errors"},
     "codecs": {"types", "errors", "stored", "codecs"},
     "encoders": {"types", "errors", "stored", "resample", "encoders"},
-    "media": {"types", "errors", "resample"},
+    "files": {"types", "errors", "files"},
+    "media": {"types", "errors", "resample", "files"},
     "checks": {"types", "errors"},
 }
 NO_PUPPETS = ("generate", "codecs", "encoders", "architectures")
