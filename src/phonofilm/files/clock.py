@@ -21,7 +21,12 @@ RESET = 1.0
 RATES = (5, 6, 8, 10, 12, 15, 16, 20, 24, 25, 30, 48, 50, 60)
 """Pixel frames a second that clips without a rate of their own are shown at."""
 SEEN = 0.95
-"""Share of the pixel frames that such a rate has to show."""
+"""Share of the steps that are as long as a stated rate says, where it is believed."""
+MOST = 0.85
+"""Share of the pixel frames that the rate of the usual step has to show."""
+
+UNORDERED = ("avi",)
+"""Containers that store when frames are decoded, not when they are shown."""
 
 
 class Limits(NamedTuple):
@@ -128,19 +133,12 @@ class _Packets:
         """What the packets say, None for no packets."""
         if not self.times:
             return None
-        times, orders = np.array(self.times), np.array(self.orders)
-        ordered = not (self._reordered() and (np.diff(times) >= 0).all()) and self.missing * 2 < len(times)
-        last = int(times.argmax())
-        if not ordered:
-            times, last = orders, int(orders.argmax())
-        times_sorted = np.sort(times)
-        step = float(np.median(np.diff(times_sorted))) if len(times) > 1 else self.usual
+        ordered = self.missing * 2 < len(self.times) and self.stream.container.format.name not in UNORDERED
+        times = np.array(self.times if ordered else self.orders)
+        last, rising = int(times.argmax()), np.sort(times)
+        step = float(np.median(np.diff(rising))) if len(times) > 1 else self.usual
         end = float(times[last]) + (self.lengths[last] or step)
-        return Track(seconds=times_sorted, end=end, tick=float(self.base), ordered=ordered)
-
-    def _reordered(self) -> bool:
-        """Whether the codec shows frames in another order than it stores them."""
-        return isinstance(self.stream, VideoStream) and bool(self.stream.codec_context.has_b_frames)
+        return Track(seconds=rising, end=end, tick=float(self.base), ordered=ordered)
 
 
 def _stated(stream: Stream) -> Fraction | None:
@@ -150,22 +148,25 @@ def _stated(stream: Stream) -> Fraction | None:
 
 
 def rate_of(track: Track, stream: VideoStream) -> Fraction:
-    """Pixel frames a second: the stated rate where the time stamps keep it, else the lowest usual one that loses none.
+    """Pixel frames a second: the stated rate where the time stamps keep it, else one that shows what is there.
 
-    Containers state rates of 1000 a second where they know none, and means where the rate varies.
+    Containers state rates of 1000 a second where they know none, and means where the rate varies. Then it is the rate
+    of the usual step, if that loses few frames, or the lowest usual rate that loses none.
     """
     steps = np.diff(track.seconds)
     stated = [rate for rate in (stream.average_rate, stream.guessed_rate) if rate and 1 <= rate <= 1000]
     if not len(steps):
         return next((rate for rate in stated if rate <= 120), Fraction(25))
     mean = len(steps) / max(track.seconds[-1] - track.start, 1e-9)
-    for rate in (*stated, Fraction(mean).limit_denominator(1001)):
+    for rate in stated:
         if _kept(steps, 1 / float(rate), track.tick) >= SEEN:
             return rate
-    for rate in RATES:
-        if rate >= 0.9 * mean and _seen(track, rate) >= SEEN:
-            return Fraction(rate)
-    return Fraction(RATES[-1])
+    usual = Fraction(1 / max(track.step, 1 / 1000)).limit_denominator(1001)
+    near = min(RATES, key=lambda rate: abs(rate / usual - 1))
+    usual = Fraction(near) if abs(near / usual - 1) < 0.05 else usual
+    if usual >= RATES[0] and _seen(track, float(usual)) >= MOST:
+        return usual
+    return next((Fraction(r) for r in RATES if r >= 0.9 * mean and _seen(track, r) == 1), Fraction(RATES[-1]))
 
 
 def _kept(steps: Float[np.ndarray, " S"], step: float, tick: float) -> float:

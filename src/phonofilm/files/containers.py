@@ -65,17 +65,14 @@ def url(path: Path) -> str:
 
 def video_stream(container: InputContainer) -> VideoStream | None:
     """The picture stream that players show: the first marked as default, else the first; covers are none."""
-    return _chosen([s for s in container.streams.video if not s.disposition & Disposition.attached_pic])
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    return next((stream for stream in streams if stream.disposition & Disposition.default), next(iter(streams), None))
 
 
 def audio_stream(container: InputContainer) -> AudioStream | None:
     """The sound stream that players play: the first marked as default, else the first."""
-    return _chosen(list(container.streams.audio))
-
-
-def _chosen(streams: list) -> Stream | None:  # type: ignore[type-arg]
-    marked = [stream for stream in streams if stream.disposition & Disposition.default]
-    return next(iter(marked or streams), None)
+    streams = container.streams.audio
+    return next((stream for stream in streams if stream.disposition & Disposition.default), next(iter(streams), None))
 
 
 def decoded(path: Path, container: InputContainer, streams: list[Stream]) -> Iterator[VideoFrame | AudioFrame]:

@@ -97,10 +97,8 @@ def _matrix(path: Path, matrix: tuple[int, ...] | None) -> tuple[int, int, int, 
 
 def matrix_of(frame: VideoFrame) -> tuple[int, ...] | None:
     """The display matrix that comes with a frame, row by row, None where there is none."""
-    for data in frame.side_data:
-        if data.type == Type.DISPLAYMATRIX:
-            return tuple(np.frombuffer(bytes(data), np.int32).tolist())
-    return None
+    data = frame.side_data.get(Type.DISPLAYMATRIX)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return None if data is None else tuple(np.frombuffer(data, np.int32).tolist())
 
 
 class Shown(NamedTuple):
@@ -108,6 +106,10 @@ class Shown(NamedTuple):
 
     seconds: float
     frame: VideoFrame
+
+
+class OutOfOrder(Exception):  # noqa: N818  it is a finding about the file, no error
+    """Frames whose times are not in the order in which the decoder shows them."""
 
 
 def shown_frames(path: Path, container: InputContainer, stream: VideoStream, track: Track) -> Iterator[Shown]:
@@ -118,6 +120,8 @@ def shown_frames(path: Path, container: InputContainer, stream: VideoStream, tra
         if track.ordered:
             lasting = float((frame.duration or 0) * (frame.time_base or 0)) or track.step
             seconds = clock.at(frame.pts, frame.time_base, lasting)
+            if seconds < last:
+                raise OutOfOrder
         else:
             beyond = index - len(track.seconds) + 1
             seconds = float(track.seconds[-1]) + beyond * track.step if beyond > 0 else float(track.seconds[index])
@@ -170,6 +174,13 @@ class Film(NamedTuple):
 
 def read_film(path: Path, track: Track, limits: Limits, *, fps: float | None, even: bool) -> Film:
     """The pictures of a file at a rate, its own if none is given, or each as it is stored (not ``even``)."""
+    try:
+        return _film(path, track, limits, fps=fps, even=even)
+    except OutOfOrder:  # the decoder's order is right: the k-th frame that is shown has the k-th time
+        return _film(path, track._replace(ordered=False), limits, fps=fps, even=even)
+
+
+def _film(path: Path, track: Track, limits: Limits, *, fps: float | None, even: bool) -> Film:
     with opened(path) as container:
         stream = video_stream(container)
         assert stream is not None
