@@ -124,6 +124,7 @@ class Film:
     def check(self, request: Request) -> None:
         """Raise ``UserError`` for a request that the model was not made for, before anything is computed."""
         geometry, task = self.kind(request)
+        given.check_size(request, geometry)
         given.check_kept(request, geometry, self.kept(request))
         given.check_reference(request, task)
         # Refuses characters that it cannot take.
@@ -308,5 +309,6 @@ def _digest(part: object) -> object:
     if isinstance(part, Tensor):
         return hashlib.sha256(part.contiguous().cpu().numpy().tobytes()).hexdigest()[:16]
     if isinstance(part, Clip):
-        return [_digest(part.video), _digest(part.audio), part.fps, part.sample_rate]
+        when = [] if part.times is None else [_digest(part.times)]
+        return [_digest(part.video), _digest(part.audio), part.fps, part.sample_rate, *when]
     return [_digest(one) for one in part] if isinstance(part, tuple) else part

@@ -121,17 +121,14 @@ def check_place(path: Path) -> Path:
 
 def read_jobs(file: Path, folder: Path) -> list[Job]:
     """The jobs of a prompts file; raises ``UserError`` with the line that is wrong."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--prompts {file}: cannot be read as text ({error})") from error
+    from phonofilm.files.text import numbered_lines
+
     jobs = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                jobs.append(read_job(line, folder, f"{number:05d}"))
-            except UserError as error:
-                raise UserError(f"{file}, line {number}: {error}") from error
+    for number, line in numbered_lines(file):
+        try:
+            jobs.append(read_job(line, folder, f"{number:05d}"))
+        except UserError as error:
+            raise UserError(f"{file}, line {number}: {error}") from error
     if not jobs:
         raise UserError(f"--prompts {file}: holds no prompt; one JSON object a line is wanted")
     names = [job.out.name for job in jobs]

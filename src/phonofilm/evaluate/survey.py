@@ -24,7 +24,7 @@ from phonofilm.evaluate.probe import LIMITS, Examined, Found, Parts, Probe, Unme
 from phonofilm.media import read_clip, replacing
 from phonofilm.types import Clip
 
-SURVEY_EDITION = 3
+SURVEY_EDITION = 4
 """Counts up when a measure changes, so that no outcome of another edition is used again."""
 SILENCE = 1e-3
 DAMAGED = {
@@ -50,7 +50,7 @@ class Job:
     def key(self) -> str:
         """A digest of everything that the outcome depends on."""
         files = [f for f in (self.entry.path, self.entry.reference, self.partner, *self.entry.voices) if f is not None]
-        content = [digest(f) if f.exists() else "" for f in [*files, *self.entry.weights.values()]]
+        content = [digest(f) if f.is_file() or f.is_dir() else "" for f in [*files, *self.entry.weights.values()]]
         told = (self.entry.lines, self.entry.others, self.entry.sound, self.entry.speaker, self.entry.truth)
         text = f"{SURVEY_EDITION} {self.condition} {self.probes} {told} {content}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
