@@ -137,7 +137,9 @@ class _Packets:
         times = np.array(self.times if ordered else self.orders)
         last, rising = int(times.argmax()), np.sort(times)
         step = float(np.median(np.diff(rising))) if len(times) > 1 else self.usual
-        end = float(times[last]) + (self.lengths[last] or step)
+        lasting = self.lengths[last]  # outside mp4 one that is far too short comes from a nominal rate
+        believed = lasting >= step / 2 or (lasting and "mp4" in self.stream.container.format.name)
+        end = float(times[last]) + (lasting if believed else step)
         return Track(seconds=rising, end=end, tick=float(self.base), ordered=ordered)
 
 
