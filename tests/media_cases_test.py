@@ -250,11 +250,11 @@ def test_what_is_no_plain_media_file_is_refused_at_once(tmp_path):
         ("x.mp4", "no plain file"),
         ("list.mp4", "decoded"),
         ("concat.mp4", "decoded"),
-        ("empty.mp4", "dec"),
+        ("empty.mp4", "decoded"),
     ):
         for read in (read_clip, read_wave, read_manifest):
             with pytest.raises(UserError, match=told):
-                read(tmp_path / f"{name}.mp4")
+                read(tmp_path / name)
     with pytest.raises(UserError, match="no plain file"):
         read_image(tmp_path / "x.mp4")
     write_wave(tmp_path / "fast.wav", torch.zeros(1, 16000), 2_000_000_000)

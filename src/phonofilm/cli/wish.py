@@ -36,7 +36,7 @@ class Wish:
     prompt: str = ""
     """Scene and speech in one line, in which quoted words are the speech, in the quotes of any language or <S> <E>."""
     image: PathArgument = None
-    """A portrait to bring to life; PNG, JPEG or WebP."""
+    """A portrait to bring to life; PNG, JPEG, WebP, BMP, GIF, TIFF or PNM."""
     audio: PathArgument = None
     """Sound to make pictures for; any file with sound in it."""
     video: PathArgument = None
