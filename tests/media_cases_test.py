@@ -18,6 +18,8 @@ from media_containers_test import signal_to_noise
 from PIL import Image
 
 from phonofilm.errors import UserError
+from phonofilm.evaluate.entries import find_entries
+from phonofilm.evaluate.survey import Job, measure_clip
 from phonofilm.files.frames import Display
 from phonofilm.files.sound import Piece, places
 from phonofilm.files.text import numbered_lines, read_json_lines
@@ -296,3 +298,24 @@ def test_lines_end_where_json_lines_end(tmp_path):
 def test_typography_changes_no_word():
     curly, plain = (read_json_lines(CASES / f"{name}.jsonl") for name in ("curly", "straight"))
     assert [straight(row["say"]) for _, row in curly] == [row["say"] for _, row in plain]
+
+
+def test_a_folder_of_odd_files_is_found_and_none_hangs(tmp_path):
+    for name in ("a.ts", "b.webm", "c.flv"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "d.mp4").mkdir()
+    os.mkfifo(tmp_path / "e.mp4")
+    entries = find_entries(tmp_path)
+    assert [entry.name for entry in entries] == ["a", "b", "c", "e"]
+    outcomes = [measure_clip(Job(entry=entry, condition="clips", probes=())) for entry in entries]
+    assert all("UserError" in outcome.problem for outcome in outcomes)
+    assert all(len(Job(entry=entry, condition="clips", probes=()).key()) == 16 for entry in entries)
+
+
+def test_words_of_a_line_are_those_between_its_quotes(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    row = {"name": "a", "prompt": "a man says „it’s late“", "voice": "小明=x.wav"}
+    (tmp_path / "p.jsonl").write_text("\ufeff" + json.dumps(row, ensure_ascii=False), encoding="utf-8")
+    (entry,) = find_entries(tmp_path, prompts=tmp_path / "p.jsonl")
+    assert entry.lines == ("it's late",)
+    assert entry.voices == (Path("x.wav"),)

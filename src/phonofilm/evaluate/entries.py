@@ -12,7 +12,7 @@ from typing import Any
 from phonofilm.errors import UserError
 from phonofilm.evaluate.prompts import NAME, STAGE_OF
 from phonofilm.files.text import read_json_lines
-from phonofilm.prompts import speech_of, straight, voice_of
+from phonofilm.prompts import prompt_of_line, speech_of, straight, voice_of
 
 NUM_OTHERS = 19
 SUFFIXES = (
@@ -164,12 +164,14 @@ def _voices(row: Mapping[str, Any]) -> tuple[Path, ...]:
 
 
 def _said(row: Mapping[str, Any], place: str) -> list[str]:
-    """Words of ``lines`` as they stand, or of ``say`` without the names of who says them."""
+    """Words of ``lines`` as they stand, of ``say`` without the names of who says them, or quoted in ``prompt``."""
     as_they_stand, lines = bool(row.get("lines")), row.get("lines") or row.get("say") or []
     lines = [lines] if isinstance(lines, str) else list(lines)
     if as_they_stand:
         return [line for line in lines if line]
     try:
+        if not lines and row.get("prompt"):
+            return [words for _, words in prompt_of_line(str(row["prompt"])).speech]
         return [words for _, words in speech_of(lines)]
     except UserError as error:
         raise UserError(f"{place}: {error}") from error

@@ -21,6 +21,7 @@ from phonofilm.evaluate import controls
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.families import PROBES
 from phonofilm.evaluate.probe import LIMITS, Examined, Found, Parts, Probe, Unmeasured
+from phonofilm.files.clock import read_times
 from phonofilm.media import read_clip, replacing
 from phonofilm.types import Clip
 
@@ -102,7 +103,7 @@ def measure_clip(job: Job) -> Outcome:
 
 def _measured(job: Job) -> Outcome:
     clip = read_clip(job.entry.path, limits=LIMITS)
-    notes = _notes(clip)
+    notes = _notes(clip, job.entry.path)
     if job.partner is not None:
         clip = controls.swap_sound(clip, read_clip(job.partner, sample_rate=clip.sample_rate, limits=LIMITS))
     elif job.condition in DAMAGED:
@@ -141,13 +142,14 @@ def _probed(probe: Probe, entry: Entry, clip: Examined) -> Found | str:
         return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _notes(clip: Clip) -> tuple[str, ...]:
+def _notes(clip: Clip, path: Path) -> tuple[str, ...]:
     notes = []
     if clip.audio.shape[-1] == 0:
         notes.append("no sound")
     elif clip.audio.abs().amax() < SILENCE:
         notes.append(f"silent: no sample reaches {SILENCE:g}")
-    if clip.seconds > LIMITS.seconds - 1 / clip.fps:
+    track = read_times(path, LIMITS).video
+    if track is not None and track.end - track.start > LIMITS.seconds + 0.5 / clip.fps:
         notes.append(f"only the first {LIMITS.seconds:g} s were read")
     return tuple(notes)
 

@@ -50,8 +50,12 @@ def opened(path: Path) -> Iterator[InputContainer]:
     try:
         with av.open(url(path), options=OPTIONS, metadata_errors="replace") as container:
             yield container
+    except UserError:
+        raise
     except FFmpegError as error:
         raise UserError(f"{path}: cannot be decoded ({error.strerror})") from error
+    except (ValueError, MemoryError, OverflowError, NotImplementedError) as error:  # what PyAV makes of odd numbers
+        raise UserError(f"{path}: cannot be decoded ({' '.join(str(error).split()) or 'too large'})") from error
 
 
 def url(path: Path) -> str:

@@ -128,7 +128,7 @@ def read_sound(path: Path, track: Track, limits: Limits, *, start: float | None 
         origin = track.start if start is None else start
         end = origin + limits.seconds
         length = max(0.0, min(track.end, end) - min(origin, track.start))
-        size = 8.0 * length * (stream.rate or 0) * stream.channels  # as floats, in pieces and joined
+        size = 12.0 * length * (stream.rate or 0) * stream.channels  # as floats: in pieces, joined and resampled
         check_memory(path, limits, [(f"{length:,.0f} s of sound, its gaps included,", size)])
         pieces = pieces_until(path, container, stream, end)
         if not pieces:
