@@ -17,8 +17,8 @@ from phonofilm.evaluate.entries import find_entries
 from phonofilm.evaluate.families import PROBES
 from phonofilm.evaluate.folder import choose
 from phonofilm.evaluate.summary import summarise
-from phonofilm.evaluate.survey import Job, measure_clip
-from phonofilm.media import read_clip, write_clip
+from phonofilm.evaluate.survey import ProbeJob, measure_clip
+from phonofilm.files.media import read_clip, write_clip
 from phonofilm.puppets.corpus import Corpus, make
 
 CONTAINERS = {"mp4": "mp4", "mkv": "matroska", "mov": "mov", "ts": "mpegts", "avi": "avi", "webm": "webm"}
@@ -77,7 +77,7 @@ def figures(folder, truth):
     probes, _ = choose(("exact",))
     entries = find_entries(folder, truth=truth)
     jobs = [
-        Job(entry=e, condition="clips", probes=tuple(p.name for p in PROBES if p.name in probes and p.wants(e)))
+        ProbeJob(entry=e, condition="clips", probes=tuple(p.name for p in PROBES if p.name in probes and p.wants(e)))
         for e in entries
     ]
     outcomes = [measure_clip(job) for job in jobs]

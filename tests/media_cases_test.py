@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 from media_containers_test import signal_to_noise
 from PIL import Image
 
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import find_entries
-from phonofilm.evaluate.survey import Job, measure_clip
+from phonofilm.evaluate.survey import ProbeJob, measure_clip
 from phonofilm.files.frames import Display
+from phonofilm.files.media import Limits, read_clip, read_image, read_manifest, read_wave, write_clip, write_wave
+from phonofilm.files.resample import by_samples, resample
 from phonofilm.files.sound import Piece, places
 from phonofilm.files.text import numbered_lines, read_json_lines
-from phonofilm.given import scaled, shown
-from phonofilm.media import Limits, read_clip, read_image, read_manifest, read_wave, write_clip, write_wave
-from phonofilm.prompts import straight
-from phonofilm.request import count
-from phonofilm.resample import by_samples, resample
-from phonofilm.tokens import Geometry
+from phonofilm.generation.inputs import at_rate, scaled
+from phonofilm.generation.prompts import straight
+from phonofilm.generation.request import count
 from phonofilm.types import Clip
 
 CASES = Path(__file__).parent / "cases"
@@ -118,7 +118,7 @@ def test_a_short_flash_between_pauses_is_seen(format, codec, tmp_path):
     for fps in (24.0, 25.0, 30.0):  # what is on show at the middles, straight from the time stamps
         middles = [(k + 0.5) / fps for k in range(count(timed, fps))]
         wanted = [greys(timed.video)[max(k for k, t in enumerate(times) if t / 1000 <= m)] for m in middles]
-        assert greys(shown(timed, fps)) == wanted
+        assert greys(at_rate(timed, fps)) == wanted
 
 
 def test_jittered_stamps_of_a_browser_are_no_thousand_frames(tmp_path):
@@ -197,7 +197,7 @@ def test_frames_are_those_on_show_at_the_middles(fps, length, wanted):
     video = torch.arange(length, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2).contiguous()
     times = torch.arange(length + 1, dtype=torch.float64) / fps
     timed = Clip(video=video, audio=torch.zeros(1, 0), fps=fps, sample_rate=16000, times=times)
-    found = shown(timed, wanted)[:, 0, 0, 0].tolist()
+    found = at_rate(timed, wanted)[:, 0, 0, 0].tolist()
     assert len(found) == max(1, round(length / fps * wanted))
     middles = [(k + 0.5) / wanted for k in range(len(found))]
     assert all(times[k] <= m + 1e-9 and (m < times[k + 1] or k == length - 1) for k, m in zip(found, middles))
@@ -307,9 +307,9 @@ def test_a_folder_of_odd_files_is_found_and_none_hangs(tmp_path):
     os.mkfifo(tmp_path / "e.mp4")
     entries = find_entries(tmp_path)
     assert [entry.name for entry in entries] == ["a", "b", "c", "e"]
-    outcomes = [measure_clip(Job(entry=entry, condition="clips", probes=())) for entry in entries]
+    outcomes = [measure_clip(ProbeJob(entry=entry, condition="clips", probes=())) for entry in entries]
     assert all("UserError" in outcome.problem for outcome in outcomes)
-    assert all(len(Job(entry=entry, condition="clips", probes=()).key()) == 16 for entry in entries)
+    assert all(len(ProbeJob(entry=entry, condition="clips", probes=()).key()) == 16 for entry in entries)
 
 
 def test_words_of_a_line_are_those_between_its_quotes(tmp_path):

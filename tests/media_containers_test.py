@@ -6,7 +6,7 @@ import pytest
 import torch
 from containers import FLASH, FPS, FRAMES, KINDS, levels, write
 
-from phonofilm.media import read_clip
+from phonofilm.files.media import read_clip
 
 
 def signal_to_noise(wave, rate, start, end, hertz=440.0):

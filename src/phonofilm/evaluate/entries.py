@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from phonofilm.errors import UserError
-from phonofilm.evaluate.prompts import NAME, STAGE_OF
+from phonofilm.evaluate.heldout import NAME, STAGE_OF
 from phonofilm.files.text import read_json_lines
-from phonofilm.prompts import prompt_of_line, speech_of, straight, voice_of
+from phonofilm.generation.prompts import prompt_of_line, speech_of, straight, voice_of
 
 NUM_OTHERS = 19
 SUFFIXES = (

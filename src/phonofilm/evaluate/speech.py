@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from phonofilm.prompts import straight
+from phonofilm.generation.prompts import straight
 
 SAMPLE_RATE = 16000
 PADDING = 0.3

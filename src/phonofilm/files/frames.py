@@ -161,7 +161,7 @@ def _planes(rgb: UInt8[np.ndarray, "H W 3"]) -> UInt8[Tensor, "3 H W"]:
     return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
 
 
-class Film(NamedTuple):
+class Pipeline(NamedTuple):
     """The pictures of a file."""
 
     video: UInt8[Tensor, "T 3 H W"]
@@ -172,7 +172,7 @@ class Film(NamedTuple):
     """Seconds from there at which each appears, and the end; None where they are 1 / fps apart."""
 
 
-def read_film(path: Path, track: Track, limits: Limits, *, fps: float | None, even: bool) -> Film:
+def read_film(path: Path, track: Track, limits: Limits, *, fps: float | None, even: bool) -> Pipeline:
     """The pictures of a file at a rate, its own if none is given, or each as it is stored (not ``even``)."""
     try:
         return _film(path, track, limits, fps=fps, even=even)
@@ -180,7 +180,7 @@ def read_film(path: Path, track: Track, limits: Limits, *, fps: float | None, ev
         return _film(path, track._replace(ordered=False), limits, fps=fps, even=even)
 
 
-def _film(path: Path, track: Track, limits: Limits, *, fps: float | None, even: bool) -> Film:
+def _film(path: Path, track: Track, limits: Limits, *, fps: float | None, even: bool) -> Pipeline:
     with opened(path) as container:
         stream = video_stream(container)
         assert stream is not None
@@ -200,8 +200,8 @@ def _film(path: Path, track: Track, limits: Limits, *, fps: float | None, even: 
         check_memory(path, limits, [(told, 3.0 * count * width * height)])
         if even:
             moments = [start + (index + 0.5) / rate for index in range(count)]
-            return Film(frames_at(whole, moments, display), rate, start, None)
+            return Pipeline(frames_at(whole, moments, display), rate, start, None)
         video, seconds = all_frames(itertools.takewhile(lambda shown: shown.seconds < end, whole), count, display)
     times = torch.tensor([*seconds, max(end, seconds[-1])], dtype=torch.float64) - start
     off = (torch.diff(times) - 1 / rate).abs().max()
-    return Film(video, rate, start, None if off <= 1.01 * track.tick + 1e-6 else times)
+    return Pipeline(video, rate, start, None if off <= 1.01 * track.tick + 1e-6 else times)

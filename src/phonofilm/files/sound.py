@@ -17,7 +17,7 @@ from torch import Tensor
 from phonofilm.errors import UserError
 from phonofilm.files.clock import Limits, RunningOn, Track, check_memory
 from phonofilm.files.containers import audio_stream, decoded, opened
-from phonofilm.types import Sound
+from phonofilm.types import Audio
 
 RATES = (1000, 768_000)
 """Samples a second that are read."""
@@ -118,7 +118,7 @@ def stated_end(container: InputContainer, stream: AudioStream, pieces: list[Piec
     return end if 0 <= pieces[-1].seconds + length - end <= 2 * length else math.inf
 
 
-def read_sound(path: Path, track: Track, limits: Limits, *, start: float | None = None) -> Sound | None:
+def read_sound(path: Path, track: Track, limits: Limits, *, start: float | None = None) -> Audio | None:
     """The sound of a file from ``start`` on (its own start if None), None where nothing can be decoded."""
     with opened(path) as container:
         stream = audio_stream(container)
@@ -135,4 +135,4 @@ def read_sound(path: Path, track: Track, limits: Limits, *, start: float | None 
             return None
         end = min(end, stated_end(container, stream, pieces))
         begin = pieces[0].seconds if start is None else start
-        return Sound(joined(pieces, stream.rate, track.tick, begin, end), stream.rate)
+        return Audio(joined(pieces, stream.rate, track.tick, begin, end), stream.rate)
