@@ -7,7 +7,6 @@ from pathlib import Path
 
 from phonofilm.errors import UserError
 from phonofilm.files.media import replacing, write_wave
-from phonofilm.generation.prompts import line_of
 from phonofilm.puppets.corpus import read_truth
 from phonofilm.puppets.references import references
 from phonofilm.puppets.voice import SAMPLE_RATE
@@ -43,7 +42,7 @@ def _row(folder: Path, row: dict) -> dict[str, object]:
         "name": name,
         "scene": row["scene"],
         "sound": row["sound"],
-        "say": [f"{who}: {words}" if who else line_of(words) for who, words in said],
+        "say": [f"{who}: {words}" if who else words for who, words in said],
         "voice": places,
         "seed": row["seed"],
         "seconds": row["num_frames"] / row["fps"],

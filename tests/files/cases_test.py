@@ -12,9 +12,9 @@ import pytest
 import torch
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
+from containers import signal_to_noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_containers_test import signal_to_noise
 from PIL import Image
 
 from phonofilm.diffusion.tokens import Geometry
@@ -31,7 +31,7 @@ from phonofilm.generation.prompts import straight
 from phonofilm.generation.request import count
 from phonofilm.types import Clip
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(__file__).parents[1] / "cases"
 MILLISECOND = Fraction(1, 1000)
 
 

@@ -1,10 +1,12 @@
 """One clip (a ramp of greys with a flash, a sine with a click in it) in the containers and codecs of the world."""
 
+import math
 from fractions import Fraction
 from typing import NamedTuple
 
 import av
 import numpy as np
+import torch
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
@@ -113,3 +115,12 @@ def pieces(audio, rate):
     frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
     yield from resampler.resample(frame)
     yield from resampler.resample(None)
+
+
+def signal_to_noise(wave, rate, start, end, hertz=440.0):
+    """Decibels of the sine that fits best over what is left."""
+    seconds = torch.arange(int(start * rate), int(end * rate), dtype=torch.float64) / rate
+    wanted = wave.double()[int(start * rate) : int(end * rate), None]
+    waves = torch.stack([fn(2 * math.pi * hertz * seconds) for fn in (torch.sin, torch.cos)], dim=1)
+    rest = wanted - waves @ torch.linalg.lstsq(waves, wanted).solution
+    return 10 * math.log10(float(wanted.square().sum() / rest.square().sum()))

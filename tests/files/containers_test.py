@@ -1,21 +1,10 @@
 """One clip in many containers and codecs is one clip: frames, length, sine, and click and flash together."""
 
-import math
-
 import pytest
 import torch
-from containers import FLASH, FPS, FRAMES, KINDS, levels, write
+from containers import FLASH, FPS, FRAMES, KINDS, levels, signal_to_noise, write
 
 from phonofilm.files.media import read_clip
-
-
-def signal_to_noise(wave, rate, start, end, hertz=440.0):
-    """Decibels of the sine that fits best over what is left."""
-    seconds = torch.arange(int(start * rate), int(end * rate), dtype=torch.float64) / rate
-    wanted = wave.double()[int(start * rate) : int(end * rate), None]
-    waves = torch.stack([fn(2 * math.pi * hertz * seconds) for fn in (torch.sin, torch.cos)], dim=1)
-    rest = wanted - waves @ torch.linalg.lstsq(waves, wanted).solution
-    return 10 * math.log10(float(wanted.square().sum() / rest.square().sum()))
 
 
 @pytest.mark.parametrize("name", KINDS)
