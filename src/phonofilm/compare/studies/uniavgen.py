@@ -67,7 +67,7 @@ def attended(
 
 def placed(hidden: Hidden) -> Rotation:
     """Rotations of the grid's tokens, without references."""
-    return Rotation(*(part[:, : hidden.grid.tokens] for part in hidden.rotation))
+    return hidden.rotation[:, : hidden.grid.tokens]
 
 
 class Everywhere(InteractionLayer):
