@@ -26,10 +26,10 @@ from phonofilm.files.media import Limits, read_clip, read_image, read_manifest, 
 from phonofilm.files.resample import by_samples, resample
 from phonofilm.files.sound import Piece, places
 from phonofilm.files.text import numbered_lines, read_json_lines
-from phonofilm.generation.inputs import at_rate, scaled
+from phonofilm.generation.inputs import at_rate, check_size, scaled
 from phonofilm.generation.prompts import straight
 from phonofilm.generation.request import count
-from phonofilm.types import Clip
+from phonofilm.types import Clip, Prompt, Request
 
 CASES = Path(__file__).parents[1] / "cases"
 MILLISECOND = Fraction(1, 1000)
@@ -224,11 +224,13 @@ def test_deep_pictures_are_scaled_and_others_named(tmp_path):
         read_image(tmp_path / "huge.png")
 
 
-def test_pictures_too_thin_to_be_scaled_do_not_break_scaling():
+def test_pictures_too_thin_to_be_scaled_are_refused():
     thin = read_image(CASES / "s1x500.png")
     for height, width in ((128, 128), (64, 160), (320, 512)):
         geometry = Geometry(num_frames=1, height=height, width=width, fps=24.0)
         assert scaled(thin[None], geometry).shape == (1, 3, height, width)
+        with pytest.raises(UserError, match=f"image is 1 x 500: it cannot be scaled to {width} x {height}"):
+            check_size(Request(prompt=Prompt(scene="a woman"), image=thin), geometry)
 
 
 def test_odd_names_are_names_of_files(tmp_path, monkeypatch):
