@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from phonofilm.cli.arguments import Command, read_pairs, read_part
+from phonofilm.cli.arguments import Command, read_pairs, read_part, say
 from phonofilm.errors import UserError
 
 
@@ -61,7 +61,7 @@ class Prepare(Command):
         experiment = find_recipe(self.recipe)
         check_licences((experiment.video_codec, experiment.audio_codec), self.accept)
         made = prepare(experiment, self.codecs, self.out, wanted, workers=self.workers)
-        print(f"{self.out}: {made} clips made, {self.clips} wanted of split {self.split}")
+        say(f"{self.out}: {made} clips made, {self.clips} wanted of split {self.split}")
 
 
 def read_stages(text: str) -> dict[str, float]:

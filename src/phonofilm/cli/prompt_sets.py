@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from phonofilm.cli.arguments import say
+
 SourceArgument = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="SET")]]
 OutArgument = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
@@ -32,7 +34,7 @@ class VerseBench:
 
         rows = verse_bench(self.source, pictures=not self.text_only)
         write_rows(rows, self.out)
-        print(f"{self.out}: {len(rows)} prompts")
+        say(f"{self.out}: {len(rows)} prompts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class SeedTts:
 
         rows = seed_tts(self.source)
         write_rows(rows, self.out)
-        print(f"{self.out}: {len(rows)} prompts")
+        say(f"{self.out}: {len(rows)} prompts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class Portraits:
 
         rows = portraits(self.source)
         write_rows(rows, self.out)
-        print(f"{self.out}: {len(rows)} prompts")
+        say(f"{self.out}: {len(rows)} prompts")
 
 
 @dataclass(frozen=True, kw_only=True)

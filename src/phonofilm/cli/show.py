@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from phonofilm.cli.arguments import say
+
 
 @dataclass(frozen=True, kw_only=True)
 class Show:
@@ -22,4 +24,4 @@ class Show:
         """Print it."""
         from phonofilm.cli.describe import show
 
-        print(show(self.name))
+        say(show(self.name))

@@ -1,6 +1,7 @@
 """Checkpoints of a run, to go on from: torch's distributed checkpoints with checksums, there whole or not at all.
 
-They hold pickles inside, so they are read from one's own runs only; what is passed on is ``weights.save_checkpoint``.
+They hold pickles inside, which are read as plain values only; what is passed on is a folder that ``save_checkpoint``
+(checkpoints/folder.py) writes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from phonofilm.files.checksums import SUMS, check_sums, digest, read_sums, write
 from phonofilm.files.stored_json import entry, read_json, typed
 from phonofilm.train.ema import Average
 from phonofilm.train.parallel import World
+from phonofilm.train.plain_pickles import load_plainly
 
 POSITION = "position.json"
 BEST = "best.json"
@@ -124,7 +126,7 @@ def _unwrapped() -> Iterator[None]:
 def go_on(folder: Path, learner: Learner, world: World) -> Position | None:
     """Put the last whole checkpoint of a run into a learner; returns how far it was, None where a run has none.
 
-    Damaged ones after it are said and removed: the run makes them again. Raises ``UserError`` where none is whole.
+    Damaged ones after it are said and set aside: the run makes them again. Raises ``UserError`` where none is whole.
     """
     damaged: dict[Path, str] = {}
     for step in reversed(steps_of(folder)):
@@ -139,8 +141,10 @@ def go_on(folder: Path, learner: Learner, world: World) -> Position | None:
                 print(f"{error}; looking for an earlier checkpoint", file=sys.stderr)
             continue
         for other in damaged if world.first else ():
-            shutil.rmtree(other)
-            print(f"{other} was removed; the run goes on from step {step}", file=sys.stderr)
+            aside = other.with_name(f"damaged-{other.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            other.rename(aside)
+            print(f"{other} is now {aside.name}; the run goes on from step {step}", file=sys.stderr)
         world.wait()
         return position
     if damaged:
@@ -173,7 +177,9 @@ def restore(path: Path, learner: Learner) -> Position:
     state, position = learner.state(), position_of(path)
     try:
         with _unwrapped():
-            dcp.load(state, checkpoint_id=path)
+            load_plainly(state, path)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"{path} cannot be read: {type(error).__name__}, {' '.join(str(error).split())}") from error
     set_optimizer_state_dict(learner.backbone, learner.optimisers, state["optimiser"])
