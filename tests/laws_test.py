@@ -18,14 +18,13 @@ ROOMS = {  # every room, and the rooms that it may import: down the list of a fl
     "errors": set(),
     "version": set(),
     "files": set(),
-    "processes": set(),
     "network": set(),
     "architectures": {"network"},
     "diffusion": {"files"},
     "codecs": {"files"},
     "encoders": {"files"},
     "puppets": {"files"},
-    "data": {"files", "processes", "codecs", "encoders", "diffusion", "puppets"},
+    "data": {"files", "codecs", "encoders", "diffusion", "puppets"},
     "recipes": {"architectures", "network", "codecs", "encoders", "diffusion", "data"},
     "checkpoints": {"files", "network", "codecs", "encoders", "recipes"},
     "generation": {"files", "codecs", "encoders", "diffusion", "recipes", "checkpoints"},
@@ -34,7 +33,7 @@ ROOMS = {  # every room, and the rooms that it may import: down the list of a fl
         "generation",  # the clips that a training makes on its way
     },
     "evaluate": {
-        *("files", "processes", "network", "codecs", "encoders", "puppets", "recipes", "checkpoints", "generation"),
+        *("files", "network", "codecs", "encoders", "puppets", "recipes", "checkpoints", "generation"),
         "train",
     },
     "compare": {

@@ -1,12 +1,6 @@
-"""The long commands in miniature, for tests that kill them, fill their disks and send them signals.
+"""The long commands in miniature, for tests that kill them, fill their disks and send them signals."""
 
-As a program: ``python long_commands.py NAME PLACE`` runs one of them as its command line would, in a folder PLACE that
-``write_inputs`` made.
-"""
-
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from models import small_audio, small_video
@@ -96,12 +90,13 @@ def compare_run(place, out):
         compare(comparison, Machine(workers=1, device="cpu"), here)
 
 
+def pocket():
+    """``jova_pocket`` as it is called here: small codecs, short clips."""
+    from phonofilm.recipes.lookup import find_recipe
+
+    recipe = find_recipe("jova_pocket")
+    geometry = replace(recipe.geometry, num_frames=9, height=32, width=32)
+    return replace(recipe, name="long_commands:pocket", geometry=geometry)
+
+
 RUNS = {"train": train_run, "prepare": prepare_run, "puppets": puppets_run, "compare": compare_run}
-
-
-if __name__ == "__main__":
-    from phonofilm.cli.signals import answered
-
-    name, place = sys.argv[1], Path(sys.argv[2])
-    with answered():
-        RUNS[name](place, place / "out")

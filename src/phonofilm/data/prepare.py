@@ -18,7 +18,7 @@ from phonofilm.data.puppets import Puppets
 from phonofilm.data.shards import SHARD, missing_shards, shard_path, write_shard
 from phonofilm.errors import UserError
 from phonofilm.files.hold import held
-from phonofilm.processes.workers import spread
+from phonofilm.files.workers import spread
 from phonofilm.puppets.script import MIX
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from phonofilm.processes.workers import spread
+from phonofilm.files.workers import spread
 
 
 def die_at_two(number):
@@ -55,7 +55,7 @@ def test_an_exception_of_the_work_is_raised():
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_processes_end_with_their_parent(how, tmp_path):
     """However it ends, and at once: none of them is left, whatever it was doing."""
-    code = "import sys, workers_test as t, pathlib\nfrom phonofilm.processes.workers import spread\n"
+    code = "import sys, workers_test as t, pathlib\nfrom phonofilm.files.workers import spread\n"
     code += "if __name__ == '__main__': list(spread(t.wait_long, [pathlib.Path(sys.argv[1])] * 2, 2))"
     (tmp_path / "main.py").write_text(code)
     path = os.pathsep.join([os.path.dirname(__file__), *sys.path])  # noqa: PTH120

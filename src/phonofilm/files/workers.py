@@ -13,8 +13,6 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import TypeVar
 
-import torch
-
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -77,12 +75,17 @@ def _ended_at_once() -> Iterator[None]:
 
 
 def begin_worker() -> None:
-    """One thread; Ctrl-C is the parent's to answer; and an end as soon as the parent ends, however it does."""
-    torch.set_num_threads(1)
+    """One thread; Ctrl-C is the parent's to answer; and an end as soon as the parent ends, however it does.
+
+    Torch, whose loading takes seconds, comes last: a parent that ends meanwhile is noticed too.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _end_with(sentinel: int) -> None:
