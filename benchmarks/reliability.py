@@ -93,9 +93,8 @@ def damaged(place, files):
     for seed in range(files):
         kind = list(whole)[seed % len(whole)]
         folder, read = whole[kind]
-        copy = place / "copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("clips"))
+        copy = place / f"copy-{seed}"
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("clips", "corpus.json"))
         some = sorted(path for path in copy.rglob("*") if path.is_file() and path.stat().st_size)
         broken = some[random.Random(seed).randrange(len(some))]
         way, began = damage(broken, seed), time.monotonic()
@@ -103,6 +102,7 @@ def damaged(place, files):
         if time.monotonic() - began > LONGEST:
             outcome = "hang"
         counts[kind, outcome if outcome in ("refused", "taken", "hang") else "traceback"] += 1
+        shutil.rmtree(copy)
         if outcome != "refused":
             wrong.append([seed, kind, broken.relative_to(copy).as_posix(), way, outcome])
     return {

@@ -179,10 +179,14 @@ def _line(line: str, place: Path) -> dict[str, Any]:
     return content | {name: entry(content, name, form, place) for name, form in LINE.items()}
 
 
-@lru_cache(maxsize=256)
 def opened(path: Path, *, always: bool) -> tuple[Any, list[dict[str, Any]]]:
-    """A shard's file, mapped, and its prompts; its checksums are compared once in a process."""
-    _checked(path, path.stat().st_mtime_ns, always=always)
+    """A shard's file, mapped, and its prompts, as they are now; checksums are compared once in a process."""
+    return _opened(path, path.stat().st_mtime_ns, always=always)
+
+
+@lru_cache(maxsize=256)
+def _opened(path: Path, changed: int, *, always: bool) -> tuple[Any, list[dict[str, Any]]]:
+    _checked(path, changed, always=always)
     return safe_open(path, framework="pt"), read_lines(path)
 
 
