@@ -83,9 +83,10 @@ class Sheet:
             check_number(name, getattr(self, name), low=1, high=1000)
         with needs("puppets"):
             from phonofilm.puppets.corpus import contact_sheet
-        from phonofilm.files.atomic import replacing
+        from phonofilm.files.atomic import replacing, sweep
 
         sheet = contact_sheet(self.folder, clips=self.clips, frames=self.frames, columns=self.columns)
+        sweep(self.out.parent)
         with replacing(self.out) as part:
             sheet.save(part, "PNG")
         say(str(self.out))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from phonofilm.errors import UserError
-from phonofilm.files.atomic import replacing
+from phonofilm.files.atomic import replacing, sweep
 from phonofilm.files.text import numbered_lines, read_text
 from phonofilm.generation.prompts import line_of
 
@@ -114,6 +114,7 @@ def write_rows(rows: Sequence[Row], out: Path) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"two prompts are named {twice[0]}; their clips would be one file: take the sets one by one")
+    sweep(out.parent)
     with replacing(out) as part:
         part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 

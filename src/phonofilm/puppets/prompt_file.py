@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from phonofilm.errors import UserError
-from phonofilm.files.atomic import replacing
+from phonofilm.files.atomic import replacing, sweep
 from phonofilm.files.media import write_wave
 from phonofilm.puppets.corpus import read_truth
 from phonofilm.puppets.references import references
@@ -21,6 +21,8 @@ def write_prompts(folder: Path | str) -> int:
     One line for each clip in which somebody speaks, named like the clip. Raises ``UserError`` where nobody does.
     """
     folder, lines = Path(folder).resolve(), []
+    for place in (folder, folder / VOICES):
+        sweep(place)
     for row in read_truth(folder).to_pylist():
         if row["speech"]:
             lines.append(json.dumps(_row(folder, row)))
