@@ -64,6 +64,10 @@ def answered() -> Iterator[Stop]:
         yield stop
     finally:
         signal.set_wakeup_fd(-1)
+        if stop.told:  # an interpreter that has loaded torch takes seconds to tidy up, in which no thread wakes
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+            os._exit(128 + (stop.number or signal.SIGINT))
         mouth.close()
 
 
