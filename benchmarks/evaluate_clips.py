@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from phonofilm.evaluate.entries import find_entries
-from phonofilm.evaluate.families import PROBES
+from phonofilm.evaluate.cases.entries import find_entries
+from phonofilm.evaluate.cases.heldout import held_out
+from phonofilm.evaluate.engine import Job, measure_clip
 from phonofilm.evaluate.folder import choose
 from phonofilm.evaluate.observe import hear, judge, see, true_clip
-from phonofilm.evaluate.prompts import held_out
-from phonofilm.evaluate.survey import Job, measure_clip
+from phonofilm.evaluate.probes.families import PROBES
 from phonofilm.media import write_clip
 
 

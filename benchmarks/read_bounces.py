@@ -11,7 +11,7 @@ import statistics
 import torch
 
 import phonofilm
-from phonofilm.evaluate import events
+from phonofilm.evaluate.readers import events
 from phonofilm.generate import Film, decode, draw_noise
 from phonofilm.given import signed
 from phonofilm.guidance import guided

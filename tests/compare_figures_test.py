@@ -8,8 +8,8 @@ import pytest
 from phonofilm.compare.figures import FAILED, HELD, OPEN, Estimate, Verdict, difference, estimate, judge, outcome
 from phonofilm.compare.settings import claim, differing, plain
 from phonofilm.errors import UserError
-from phonofilm.evaluate.metrics import METRICS, Observation
-from phonofilm.evaluate.statistics import interval, mean_known, reduce_parts, resample_seeds
+from phonofilm.evaluate.report.metrics import METRICS, Observation
+from phonofilm.evaluate.report.statistics import interval, mean_known, reduce_parts, resample_seeds
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 LIPS, WER, LATE = (BY_NAME[name] for name in ("exact.lip_corr", "offline.wer_grid", "exact.lip_offset_ms"))

@@ -124,7 +124,7 @@ def architectures_stay_apart(tree):
 
 
 def sizes(tree):
-    tests = [(f"tests/{path.name}", path) for path in sorted((tree.root / "tests").glob("*.py"))]
+    tests = [(f"tests/{path.relative_to(tree.root / "tests").as_posix()}", path) for path in sorted((tree.root / "tests").rglob("*.py"))]
     for name, path in [*tree.modules(), *tests]:
         limit = 300 if name.startswith("architectures.") else 400
         lines = len(path.read_text().splitlines())

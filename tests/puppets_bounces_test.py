@@ -7,7 +7,7 @@ import torch
 from puppets_face_test import play
 from puppets_readback_test import blurred
 
-from phonofilm.evaluate import events
+from phonofilm.evaluate.readers import events
 from phonofilm.puppets import bounces, looks, stage
 from phonofilm.puppets.performance import perform
 from phonofilm.puppets.script import Scenery, write_script

@@ -13,7 +13,7 @@ from phonofilm.blocks import Hidden, State
 from phonofilm.compare.plan import check_prompts, trained_as
 from phonofilm.context import unplaced
 from phonofilm.errors import UserError
-from phonofilm.evaluate.metrics import METRICS
+from phonofilm.evaluate.report.metrics import METRICS
 from phonofilm.experiment import find_function, find_recipe, listed_names
 from phonofilm.layers import Reader, Rope, rope
 from phonofilm.losses import FaceLoss

@@ -52,9 +52,9 @@ class Evaluate:
         check_number("workers", self.workers, low=1, high=1000)
         check_number("controls", self.controls, low=0, high=10_000)
         with needs("evaluate"):
+            from phonofilm.evaluate.cases.heldout import are_held_out
             from phonofilm.evaluate.folder import Sources, evaluate_folder
-            from phonofilm.evaluate.prompts import are_held_out
-            from phonofilm.evaluate.run import evaluate
+            from phonofilm.evaluate.heldout import evaluate
 
         any_folder = bool(self.tier or self.truth or self.reference or self.weights)
         if self.model and any_folder:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from phonofilm.evaluate.metrics import METRICS, Metric, Observation, counts_as
-from phonofilm.evaluate.statistics import interval, mean_known, reduce_parts, resample_seeds
+from phonofilm.evaluate.report.metrics import METRICS, Metric, Observation, counts_as
+from phonofilm.evaluate.report.statistics import interval, mean_known, reduce_parts, resample_seeds
 
 HELD, FAILED, OPEN = "held", "did not hold", "not decided at this budget"
 Seeds = Sequence[Sequence[Observation]]

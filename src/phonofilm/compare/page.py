@@ -11,9 +11,9 @@ from typing import NamedTuple
 from phonofilm.compare.figures import estimate, outcome
 from phonofilm.compare.tables import Result, loss_names, sentences, setup_table, tables
 from phonofilm.compare.work import clips_of
-from phonofilm.evaluate import plots
-from phonofilm.evaluate.plots import Curve, Interval
-from phonofilm.evaluate.report import Table, hypertext, markdown, provenance, shown, whole_page
+from phonofilm.evaluate.report import plots
+from phonofilm.evaluate.report.heldout import Table, hypertext, markdown, provenance, shown, whole_page
+from phonofilm.evaluate.report.plots import Curve, Interval
 from phonofilm.media import replacing
 
 METHOD = "95 %, bootstrap over seeds and clips (clips shared by all seeds), 2000 resamples, seed 0, percentiles"

@@ -15,8 +15,8 @@ from phonofilm.compare.settings import claim, plain
 from phonofilm.data.cache import Cache, codec_hash
 from phonofilm.data.samples import Codes, Sample
 from phonofilm.errors import UserError
-from phonofilm.evaluate.metrics import METRICS
-from phonofilm.evaluate.prompts import BROUGHT, STAGE_OF
+from phonofilm.evaluate.cases.heldout import BROUGHT, STAGE_OF
+from phonofilm.evaluate.report.metrics import METRICS
 from phonofilm.experiment import Experiment, find_function, find_recipe, listed_names
 from phonofilm.sampling import Sampling
 from phonofilm.study import PROMPTS, Study

@@ -15,8 +15,8 @@ from phonofilm.compare.page import Result, write_page, write_result
 from phonofilm.compare.plan import Comparison, Job
 from phonofilm.compare.work import Machine
 from phonofilm.evaluate import readings
-from phonofilm.evaluate.prompts import Case, held_out, read_cases, write_prompts
-from phonofilm.evaluate.run import judge_all
+from phonofilm.evaluate.cases.heldout import Case, held_out, read_cases, write_prompts
+from phonofilm.evaluate.heldout import judge_all
 from phonofilm.train.log import FIGURES
 from phonofilm.train.parallel import World
 

@@ -8,9 +8,9 @@ from functools import cached_property
 
 from phonofilm.compare.figures import REPORTED, Estimate, Seeds, Verdict, better, difference, estimate, judge, outcome
 from phonofilm.compare.plan import OFF, ON, Comparison
-from phonofilm.evaluate.metrics import METRICS, Metric, Observation
-from phonofilm.evaluate.prompts import Case
-from phonofilm.evaluate.report import Table, number
+from phonofilm.evaluate.cases.heldout import Case
+from phonofilm.evaluate.report.heldout import Table, number
+from phonofilm.evaluate.report.metrics import METRICS, Metric, Observation
 from phonofilm.version import __version__
 
 GUIDANCE = {ON: "guidance as in the recipe", OFF: "no guidance"}

@@ -22,8 +22,8 @@ from phonofilm.compare.plan import OFF, Comparison, Job
 from phonofilm.data.cache import write_atomically
 from phonofilm.data.samples import Dataset
 from phonofilm.evaluate import readings
-from phonofilm.evaluate.clips import make_clips
-from phonofilm.evaluate.prompts import Case
+from phonofilm.evaluate.cases.clips import make_clips
+from phonofilm.evaluate.cases.heldout import Case
 from phonofilm.experiment import Experiment
 from phonofilm.generate import Film
 from phonofilm.stored import shards

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from phonofilm.errors import UserError, unknown
-from phonofilm.evaluate.controls import shuffled_within
-from phonofilm.evaluate.entries import Entry, find_entries
-from phonofilm.evaluate.families import POOLS, PROBES
-from phonofilm.evaluate.folder_report import FolderReport, text, write_report
+from phonofilm.evaluate.cases.controls import shuffled_within
+from phonofilm.evaluate.cases.entries import Entry, find_entries
+from phonofilm.evaluate.engine import DAMAGED, Job, digest, measure_all
 from phonofilm.evaluate.paper.probes import REFUSED
-from phonofilm.evaluate.probe import TIERS, Probe
-from phonofilm.evaluate.summary import pool_probe, summarise
-from phonofilm.evaluate.survey import DAMAGED, Job, digest, measure_all
+from phonofilm.evaluate.probes.families import POOLS, PROBES
+from phonofilm.evaluate.probes.probe import TIERS, Probe
+from phonofilm.evaluate.report.figures import pool_probe, summarise
+from phonofilm.evaluate.report.folder import FolderReport, text, write_report
 
 
 @dataclass(frozen=True, kw_only=True)

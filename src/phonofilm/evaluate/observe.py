@@ -14,10 +14,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from phonofilm.errors import UserError
-from phonofilm.evaluate import events, lips, pitch, speech
-from phonofilm.evaluate.metrics import TOLERANCE, Observation
-from phonofilm.evaluate.nearest import nearest
-from phonofilm.evaluate.prompts import Case
+from phonofilm.evaluate.cases.heldout import Case
+from phonofilm.evaluate.readers import events, lips, pitch, speech
+from phonofilm.evaluate.readers.nearest import nearest
+from phonofilm.evaluate.report.metrics import TOLERANCE, Observation
 from phonofilm.puppets import bounces, grammars, readback
 from phonofilm.puppets.mouth import opening_curve
 from phonofilm.puppets.performance import Performance, perform

@@ -10,10 +10,10 @@ from pathlib import Path
 from phonofilm.backbone import Backbone
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.errors import UserError
-from phonofilm.evaluate.clips import request_of
-from phonofilm.evaluate.metrics import METRICS, measure
+from phonofilm.evaluate.cases.clips import request_of
+from phonofilm.evaluate.cases.heldout import Case, held_out
 from phonofilm.evaluate.observe import hear, hear_exactly, judge, see
-from phonofilm.evaluate.prompts import Case, held_out
+from phonofilm.evaluate.report.metrics import METRICS, measure
 from phonofilm.experiment import Experiment
 from phonofilm.generate import Film
 from phonofilm.train.loop import Hook

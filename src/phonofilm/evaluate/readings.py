@@ -18,9 +18,9 @@ import torch
 from tqdm import tqdm
 
 from phonofilm.codecs.loading import PARTS, StoredAudio, StoredVideo, load_audio_codec, load_video_codec
-from phonofilm.evaluate import controls
+from phonofilm.evaluate.cases import controls
+from phonofilm.evaluate.cases.heldout import Case
 from phonofilm.evaluate.observe import Picture, Sound, hear, see, true_clip
-from phonofilm.evaluate.prompts import Case
 from phonofilm.media import read_clip, replacing
 from phonofilm.types import Clip
 

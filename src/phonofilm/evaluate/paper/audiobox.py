@@ -23,9 +23,9 @@ from torch.nn.functional import normalize, pad
 
 from phonofilm.codecs.folders import load_strictly
 from phonofilm.errors import UserError
-from phonofilm.evaluate.entries import Entry
+from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.paper.wavlm import BASE, RATE, STRIDE, at_16_khz, layers, our_name
-from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.probes.probe import LIMITS, Found, Measure, Probe, Unmeasured
 from phonofilm.types import Clip
 
 WINDOW = 10 * RATE

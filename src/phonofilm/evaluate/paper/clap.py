@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.errors import UserError
-from phonofilm.evaluate.entries import Entry
-from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.probes.probe import Found, Measure, Probe, Unmeasured
 from phonofilm.media import resample
 from phonofilm.types import Clip
 

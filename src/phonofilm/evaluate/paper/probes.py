@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from phonofilm.evaluate.entries import Entry
-from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.probes.probe import Found, Measure, Probe, Unmeasured
 from phonofilm.resample import resample
 from phonofilm.types import Clip
 

@@ -19,9 +19,9 @@ from torch.nn.functional import cosine_similarity, instance_norm, layer_norm
 
 from phonofilm.codecs.folders import load_strictly
 from phonofilm.errors import UserError
-from phonofilm.evaluate.entries import Entry
+from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.paper.wavlm import LARGE, RATE, at_16_khz, layers, our_name
-from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.probes.probe import LIMITS, Found, Measure, Probe, Unmeasured
 from phonofilm.importing import renamed
 from phonofilm.media import read_wave
 from phonofilm.recipes.wan import Rules

@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.errors import UserError
-from phonofilm.evaluate.entries import Entry
-from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.probes.probe import LIMITS, Found, Measure, Probe, Unmeasured
 from phonofilm.types import Clip
 
 RATE = 16000
