@@ -124,7 +124,8 @@ def architectures_stay_apart(tree):
 
 
 def sizes(tree):
-    tests = [(f"tests/{path.relative_to(tree.root / "tests").as_posix()}", path) for path in sorted((tree.root / "tests").rglob("*.py"))]
+    folder = tree.root / "tests"
+    tests = [(f"tests/{path.relative_to(folder)}", path) for path in sorted(folder.rglob("*.py"))]
     for name, path in [*tree.modules(), *tests]:
         limit = 300 if name.startswith("architectures.") else 400
         lines = len(path.read_text().splitlines())

@@ -1,30 +1,34 @@
-"""Any folder of clips, measured clip by clip in worker processes; what is measured is kept, so that a run resumes."""
+"""The one evaluation: clips measured under conditions, in worker processes; what is measured is kept, to go on from.
+
+A job is a clip and the conditions it is measured under: as it is, or damaged in a known way. The clip comes from a
+file, or is drawn from a held-out prompt's script (the ground truth, perhaps through a model's codecs). Each probe
+that wants the clip gives values for its measures, or says why it has none.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
+from phonofilm.errors import UserError
 from phonofilm.evaluate.cases import controls
+from phonofilm.evaluate.cases.digests import digest
 from phonofilm.evaluate.cases.entries import Entry
-from phonofilm.evaluate.probes.families import PROBES
+from phonofilm.evaluate.cases.heldout import script_named, true_clip
+from phonofilm.evaluate.probes.families import probe_named
 from phonofilm.evaluate.probes.probe import LIMITS, Examined, Found, Parts, Probe, Unmeasured
+from phonofilm.evaluate.workers import spread
 from phonofilm.media import read_clip, replacing
 from phonofilm.types import Clip
 
-SURVEY_EDITION = 3
+EDITION = 6
 """Counts up when a measure changes, so that no outcome of another edition is used again."""
 SILENCE = 1e-3
 DAMAGED = {
@@ -33,27 +37,49 @@ DAMAGED = {
     "frozen": controls.freeze,
     "noisy": controls.add_noise,
 }
-"""Controls made of the clips themselves; "shuffled" takes the sound of another one."""
-CONDITIONS = ("clips", *DAMAGED, "shuffled")
+"""Conditions that are made of the clip itself."""
+SHUFFLED = "shuffled"
+"""The picture of a clip beside the sound of another one, and each against the prompt of the other."""
+DIED = "the process that read it died twice (out of memory, or a decoder that crashed)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A clip to measure, as it is ("clips") or damaged in a known way."""
+    """A clip to measure, under one or more conditions."""
 
     entry: Entry
-    condition: str
     probes: tuple[str, ...]
-    partner: Path | None = None
+    source: str = "clips"
+    """What the clip as it is is called as a condition."""
+    conditions: tuple[str, ...] = ("clips",)
+    """``source``, names of ``DAMAGED``, or ``SHUFFLED``."""
+    partner: Entry | None = None
     """Whose sound a shuffled clip gets."""
+    drawn: bool = False
+    """Whether the clip is drawn from the script behind the entry's name; else it is read from the entry's file."""
+    codecs: Path | None = None
+    """A model's folder through whose codecs a drawn clip goes."""
 
     def key(self) -> str:
-        """A digest of everything that the outcome depends on."""
-        files = [f for f in (self.entry.path, self.entry.reference, self.partner, *self.entry.voices) if f is not None]
-        content = [digest(f) if f.exists() else "" for f in [*files, *self.entry.weights.values()]]
-        told = (self.entry.lines, self.entry.others, self.entry.sound, self.entry.speaker, self.entry.truth)
-        text = f"{SURVEY_EDITION} {self.condition} {self.probes} {told} {content}"
+        """A digest of everything that the outcomes depend on."""
+        told = [_told(entry) for entry in (self.entry, self.partner) if entry is not None]
+        files = [] if self.drawn else [_content(self.entry.path)]
+        files += [_content(self.partner.path)] if self.partner is not None else []
+        script = script_named(self.entry.name) if self.drawn else ""
+        codecs = "" if self.codecs is None else [_content(f) for f in controls.codec_files(self.codecs)]
+        text = f"{EDITION} {self.source} {self.probes} {told} {files} {script} {codecs}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _told(entry: Entry) -> tuple[object, ...]:
+    """What is known about a clip and may change what is measured."""
+    files = [*([entry.reference] if entry.reference else []), *entry.voices, *entry.weights.values()]
+    known = (entry.name, entry.lines, entry.others, entry.sound, entry.speaker, entry.truth)
+    return (*known, [_content(file) for file in files])
+
+
+def _content(path: Path) -> str:
+    return digest(path) if path.exists() else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,81 +90,128 @@ class Outcome:
     condition: str
     key: str = ""
     problem: str = ""
-    """Why nothing could be measured."""
+    """Why nothing could be measured: the clip cannot be read."""
     notes: tuple[str, ...] = ()
     """What is odd about the clip: no sound, silence, only its beginning read."""
     about: dict[str, float] = field(default_factory=dict)
     values: dict[str, Parts] = field(default_factory=dict)
     vectors: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    observed: dict[str, Any] = field(default_factory=dict)
+    """What was seen and heard, for people."""
     missed: dict[str, str] = field(default_factory=dict)
-    """By the probe's name, why it could not measure."""
+    """By the probe's name, why it could not measure this clip."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """By the probe's name, what went wrong in the evaluator: no word about the clip."""
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder, read in pieces; again only after a file has changed."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        told = "".join(f"{file.relative_to(path).as_posix()} {digest(file)}\n" for file in files)
-        return hashlib.sha256(told.encode()).hexdigest()
-    found = path.stat()
-    return _digest(path, found.st_mtime_ns, found.st_size)
-
-
-@lru_cache(maxsize=100_000)
-def _digest(path: Path, changed: int, size: int) -> str:
-    del changed, size
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def measure_clip(job: Job) -> Outcome:
-    """Measure one clip; a file that cannot be read gives an outcome with a problem, never an exception."""
+def measure(job: Job) -> list[Outcome]:
+    """Measure a job's clip under its conditions; a file that cannot be read gives outcomes with a problem."""
     try:
-        return _measured(job)
+        clip, other = _opened(job)
     except Exception as error:  # noqa: BLE001  a broken clip is counted and named, the run goes on
-        problem = " ".join(f"{type(error).__name__}: {error}".split())
-        return Outcome(name=job.entry.name, condition=job.condition, problem=problem)
+        return unread(job, _line(error))
+    return measure_clip(job, clip, other)
 
 
-def _measured(job: Job) -> Outcome:
+def unread(job: Job, problem: str) -> list[Outcome]:
+    """The outcomes of a job whose clip cannot be read; one that cannot be drawn says nothing of a clip."""
+    failed = dict.fromkeys(job.probes, problem) if job.drawn else {}
+    problem = "" if job.drawn else problem
+    return [
+        Outcome(name=job.entry.name, condition=condition, problem=problem, failed=failed)
+        for condition in job.conditions
+    ]
+
+
+def _opened(job: Job) -> tuple[Clip, Clip | None]:
+    """A job's clip, and the one whose sound it gets."""
+    if job.drawn:
+        script = script_named(job.entry.name)
+        if script is None:
+            raise UserError(f"{job.entry.name}: no held-out prompt's name, so its clip cannot be drawn")
+        clip = true_clip(script)
+        return (clip if job.codecs is None else controls.through_codecs(clip, job.codecs)), None
     clip = read_clip(job.entry.path, limits=LIMITS)
-    notes = _notes(clip)
-    if job.partner is not None:
-        clip = controls.swap_sound(clip, read_clip(job.partner, sample_rate=clip.sample_rate, limits=LIMITS))
-    elif job.condition in DAMAGED:
-        clip = DAMAGED[job.condition](clip)
-    values: dict[str, Parts] = {}
-    vectors: dict[str, tuple[float, ...]] = {}
-    missed: dict[str, str] = {}
-    examined = Examined.of(clip)
-    for probe in PROBES:
-        if probe.name in job.probes:
-            found = _probed(probe, job.entry, examined)
-            if isinstance(found, str):
-                missed[probe.name] = found
+    other = job.partner and read_clip(job.partner.path, sample_rate=clip.sample_rate, limits=LIMITS)
+    return clip, other
+
+
+def measure_clip(job: Job, clip: Clip, other: Clip | None = None) -> list[Outcome]:
+    """Measure a clip at hand under a job's conditions; ``other`` is the one whose sound it gets when shuffled."""
+    made = {condition: Examined.of(_under(condition, clip, other)) for condition in job.conditions}
+    known: dict[tuple, Found | Unmeasured | Exception] = {}
+    return [_measured(job, condition, examined, known) for condition, examined in made.items()]
+
+
+def _under(condition: str, clip: Clip, other: Clip | None) -> Clip:
+    if condition == SHUFFLED:
+        assert other is not None
+        return controls.swap_sound(clip, other)
+    return DAMAGED[condition](clip) if condition in DAMAGED else clip
+
+
+def _measured(job: Job, condition: str, clip: Examined, known: dict[tuple, Found | Unmeasured | Exception]) -> Outcome:
+    """One outcome; ``known`` are answers of probes, found again where damage left what they read as it was."""
+    found, missed, failed = Found(), {}, {}
+    for probe in map(probe_named, job.probes):
+        for entry, names in _asked(probe, job, condition).items():
+            place = (probe.name, entry, *(id(getattr(clip, part)) for part in probe.reads))
+            if place not in known:
+                known[place] = _answer(probe, job.partner if entry == "partner" else job.entry, clip)  # pyright: ignore
+            answer = known[place]
+            if isinstance(answer, Found):
+                found = _joined(found, answer, names)
             else:
-                values |= found.values
-                vectors |= found.vectors
+                (missed if isinstance(answer, Unmeasured) else failed)[probe.name] = _line(answer)
     height, width = clip.video.shape[-2:]
     about = {"seconds": clip.seconds, "fps": clip.fps, "sample_rate": clip.sample_rate, "width": width}
     return Outcome(
         name=job.entry.name,
-        condition=job.condition,
-        notes=notes,
+        condition=condition,
+        notes=_notes(clip),
         about={name: round(float(value), 4) for name, value in (about | {"height": height}).items()},
-        values=values,
-        vectors=vectors,
+        values=dict(found.values),
+        vectors=dict(found.vectors),
+        observed=dict(found.observed),
         missed=missed,
+        failed=failed,
     )
 
 
-def _probed(probe: Probe, entry: Entry, clip: Examined) -> Found | str:
+def _asked(probe: Probe, job: Job, condition: str) -> dict[str, set[str]]:
+    """Whose prompt a probe's measures are compared with, and which of its measures those are.
+
+    A shuffled clip meets prompts that are not its own: what is seen in it that of the sound, what is heard in it that
+    of the picture. So no measure is without a control.
+    """
+    names = {measure.name for measure in probe.measures}
+    if condition != SHUFFLED or job.partner is None or not probe.wants(job.partner):
+        return {"own": names}
+    seen = {measure.name for measure in probe.measures if "video" in measure.reads}
+    split = {"partner": seen, "own": names - seen}
+    return {whose: some for whose, some in split.items() if some} or {"own": names}
+
+
+def _answer(probe: Probe, entry: Entry, clip: Examined) -> Found | Unmeasured | Exception:
     try:
         return probe.read(entry, clip)
-    except Unmeasured as reason:
-        return str(reason)
     except Exception as error:  # noqa: BLE001  one evaluator that fails leaves the others their clip
-        return " ".join(f"{type(error).__name__}: {error}".split())
+        return error
+
+
+def _joined(found: Found, answer: Found, names: set[str]) -> Found:
+    values = {name: value for name, value in answer.values.items() if name in names}
+    return Found(
+        values={**found.values, **values},
+        vectors={**found.vectors, **answer.vectors},
+        observed={**found.observed, **answer.observed},
+    )
+
+
+def _line(error: BaseException) -> str:
+    """An error in one line; what is meant for people, without the name of its kind."""
+    kind = "" if isinstance(error, Unmeasured) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())
 
 
 def _notes(clip: Clip) -> tuple[str, ...]:
@@ -155,72 +228,34 @@ def _notes(clip: Clip) -> tuple[str, ...]:
 def measure_all(jobs: Sequence[Job], store: Path, *, workers: int = 2) -> list[Outcome]:
     """Measure clips in worker processes and keep every outcome in ``store``; what is there is not measured again.
 
-    Clips with a problem are tried again by the next run. Shows progress on a terminal.
+    A clip that cannot be read, or on which an evaluator failed, is tried again by the next run. Shows progress on a
+    terminal.
     """
     kept = {(o.name, o.condition, o.key): o for o in load(store)}
+    store.parent.mkdir(parents=True, exist_ok=True)
     with replacing(store) as part:  # without the line that a killed run left unfinished
         part.write_text("".join(dump(outcome) + "\n" for outcome in kept.values()))
-    outcomes: dict[int, Outcome] = {}
-    todo: list[int] = []
+    outcomes: dict[int, list[Outcome]] = {}
     keys = [job.key() for job in jobs]
-    for index, job in enumerate(jobs):
-        found = kept.get((job.entry.name, job.condition, keys[index]))
-        if found is None:
-            todo.append(index)
-        else:
-            outcomes[index] = found
+    for place, job in enumerate(jobs):
+        found = [kept.get((job.entry.name, condition, keys[place])) for condition in job.conditions]
+        if all(found):
+            outcomes[place] = [outcome for outcome in found if outcome is not None]
+    todo = [place for place in range(len(jobs)) if place not in outcomes]
     with store.open("a") as file, tqdm(total=len(todo), desc="clips", disable=None) as bar:
-        for place, fresh in run_jobs([jobs[i] for i in todo], workers):
-            line = dump(replace(fresh, key=keys[todo[place]]))
-            outcomes[todo[place]] = parse(line)  # rounded, as a later run will find it
-            if not fresh.problem:
-                file.write(line + "\n")
-                file.flush()
+        for number, fresh in spread(measure, [jobs[place] for place in todo], workers):
+            place = todo[number]
+            made = unread(jobs[place], DIED) if fresh is None else fresh
+            lines = [dump(replace(outcome, key=keys[place])) for outcome in made]
+            outcomes[place] = [parse(line) for line in lines]  # rounded, as a later run will find it
+            file.writelines(
+                f"{line}\n"
+                for line, outcome in zip(lines, made, strict=True)
+                if not (outcome.problem or outcome.failed)
+            )
+            file.flush()
             bar.update()
-    return [outcomes[index] for index in range(len(jobs))]
-
-
-def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, Outcome]]:
-    """Outcomes with the places of their jobs, as they come; few jobs are under way at a time.
-
-    A job whose process dies has an outcome with that problem, and the others go on in fresh processes.
-    """
-    if workers <= 1 or len(jobs) <= 1:
-        yield from ((place, measure_clip(job)) for place, job in enumerate(jobs))
-        return
-    left = list(range(len(jobs)))
-    while left:
-        try:
-            for place, outcome in _pooled(jobs, left, workers):
-                left.remove(place)
-                yield place, outcome
-        except BrokenProcessPool:
-            # One of those under way ended its process, and which one is not known: each of them alone.
-            suspects, left = left[: 2 * workers], left[2 * workers :]
-            for place in suspects:
-                yield place, _alone(jobs[place])
-
-
-def _alone(job: Job) -> Outcome:
-    try:
-        ((_, outcome),) = _pooled([job], [0], 1)
-    except BrokenProcessPool:
-        problem = "the process that read it died (out of memory, or a decoder that crashed)"
-        return Outcome(name=job.entry.name, condition=job.condition, problem=problem)
-    return outcome
-
-
-def _pooled(jobs: Sequence[Job], places: list[int], workers: int) -> Iterator[tuple[int, Outcome]]:
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting: dict[Future[Outcome], int] = {}
-        left = list(reversed(places))
-        while left or waiting:
-            while left and len(waiting) < 2 * workers:
-                place = left.pop()
-                waiting[pool.submit(measure_clip, jobs[place])] = place
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(future), future.result()
+    return [outcome for place in range(len(jobs)) for outcome in outcomes[place]]
 
 
 def dump(outcome: Outcome) -> str:
@@ -243,7 +278,17 @@ def parse(line: str) -> Outcome:
 def load(store: Path) -> list[Outcome]:
     """Return the outcomes of a file, none where there is none; a line that a killed run left unfinished is skipped."""
     outcomes = []
-    for line in store.read_text().splitlines() if store.exists() else ():
+    for line in store.read_text().split("\n") if store.exists() else ():
         with contextlib.suppress(json.JSONDecodeError, TypeError, KeyError):
             outcomes.append(parse(line))
     return outcomes
+
+
+def faults(outcomes: Iterable[Outcome]) -> Mapping[str, tuple[str, int]]:
+    """By the name of each probe that failed anywhere: what went wrong first, and on how many clips."""
+    found: dict[str, tuple[str, int]] = {}
+    for outcome in outcomes:
+        for probe, why in outcome.failed.items():
+            first, count = found.get(probe, (why, 0))
+            found[probe] = (first, count + 1)
+    return found

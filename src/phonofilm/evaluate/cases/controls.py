@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 
+from phonofilm.codecs.loading import PARTS, StoredAudio, StoredVideo, load_audio_codec, load_video_codec
 from phonofilm.types import Clip
 
 DELAY = 0.2
@@ -50,6 +53,26 @@ def swap_sound(clip: Clip, other: Clip) -> Clip:
     length = min(clip.audio.shape[-1], other.audio.shape[-1])
     audio[:, :length] = other.audio[:, :length]
     return replace(clip, audio=audio)
+
+
+def through_codecs(clip: Clip, folder: Path) -> Clip:
+    """Encode and decode a clip with the codecs of a checkpoint folder."""
+    video_codec, audio_codec = _codecs(folder)
+    with torch.no_grad():
+        pixels = clip.video.transpose(0, 1)[None].float() / 127.5 - 1
+        video = video_codec.decode(video_codec.encode(pixels))[0].transpose(0, 1)
+        audio = audio_codec.decode(audio_codec.encode(clip.audio[None]))[0, :, : clip.audio.shape[-1]]
+    return replace(clip, video=((video + 1) * 127.5).round().clamp(0, 255).to(torch.uint8), audio=audio.clamp(-1, 1))
+
+
+@lru_cache(maxsize=1)
+def _codecs(folder: Path) -> tuple[StoredVideo, StoredAudio]:
+    return load_video_codec(folder).eval(), load_audio_codec(folder).eval()
+
+
+def codec_files(folder: Path) -> list[Path]:
+    """The files of the codecs in a checkpoint folder."""
+    return sorted(file for name in PARTS for file in folder.glob(f"{name}/*"))
 
 
 def shuffled_within(groups: Sequence[str], *, seed: int = 0) -> list[int]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import random
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from phonofilm.errors import UserError
-from phonofilm.evaluate.cases.heldout import NAME, STAGE_OF
-from phonofilm.prompts import speech_of
+from phonofilm.evaluate.cases.digests import digest
+from phonofilm.evaluate.cases.heldout import Case, script_named
+from phonofilm.evaluate.cases.rows import read_rows
+from phonofilm.evaluate.cases.truth import Truth, truth_of, truth_of_script
+from phonofilm.prompts import prompt_of_line, speech_of
 
 NUM_OTHERS = 19
 WHO = re.compile(r"^\s*[A-Za-z][\w-]*=")
@@ -22,32 +25,13 @@ SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
-    """What is true about a clip of the puppets, as ``puppets make`` writes it down; what is empty is not known."""
-
-    stage: str = ""
-    grammar: str = ""
-    emotion: str = ""
-    looks: tuple[dict[str, Any], ...] = ()
-    """Per puppet, left to right: the words of ``puppets.looks``."""
-    voices: tuple[str, ...] = ()
-    rates: tuple[int, ...] = ()
-    said: tuple[str, ...] = ()
-    """Words of each line, in the order of time."""
-    turns: tuple[tuple[float, float, int], ...] = ()
-    """Start, end and speaker of each line."""
-    words: tuple[tuple[str, float, float], ...] = ()
-    """Text, start and end."""
-    events: tuple[tuple[float, int], ...] = ()
-    """Seconds, and key or number of the bounce."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One clip to be scored and what is known about it."""
 
     name: str
     path: Path
+    group: str = ""
+    """Of a held-out prompt; "" for any other clip."""
     lines: tuple[str, ...] = ()
     """What was to be said."""
     others: tuple[str, ...] = ()
@@ -71,9 +55,10 @@ def find_entries(
     """Find the clips in a folder and below it, by name, and look up what the tables say about them.
 
     A clip is called by its path in the folder without the suffix. ``truth`` is a truth.parquet of ``puppets make``
-    or JSON lines with its columns; ``prompts`` is JSON lines with ``name`` (or ``file``) and ``say`` (or ``lines``);
-    ``reference`` is a folder with clips of the same names. Clips of phonofilm's own prompts ("test-grid-100012") need
-    no table. Rows that no clip has become entries whose file is missing. Raises ``UserError`` for what is not there.
+    or JSON lines with its columns; ``prompts`` is JSON lines as ``generate`` reads them, or with ``file`` for ``name``
+    and ``lines`` for ``say``; ``reference`` is a folder with clips of the same names. Clips of phonofilm's own prompts
+    ("test-grid-100012") need no table. Rows that no clip has become entries whose file is missing. Raises
+    ``UserError`` for what is not there.
     """
     if not clips.is_dir():
         raise UserError(f"{clips}: no such folder; name the folder that holds the clips")
@@ -118,7 +103,8 @@ def _name(path: Path) -> str:
 def _known(
     entry: Entry, truth: Truth | None, row: Mapping[str, Any] | None, reference: Path | None, clips: Path
 ) -> Entry:
-    truth = truth or _own(entry.name)
+    script = script_named(entry.name)
+    truth = truth or (truth_of_script(script) if script else None)
     lines = tuple((row or {}).get("lines") or ()) or (truth.said if truth else ())
     speaker = (row or {}).get("speaker", "") or (truth.voices[0] if truth and len(truth.voices) == 1 else "")
     twin = None
@@ -128,23 +114,13 @@ def _known(
     return replace(entry, lines=lines, sound=sound, speaker=speaker, voices=voices, truth=truth, reference=twin)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON lines ({error})") from error
-    if not all(isinstance(row, dict) and (row.get("name") or row.get("file")) for row in rows):
-        raise UserError(f'{path}: every line is to be an object with a "name" (or "file") of a clip')
-    return rows
-
-
 def _asked(path: Path, names: Container[str]) -> dict[str, dict[str, Any]]:
     """Words, sound, speaker and recordings of voices asked for, by the clip's name."""
     found = {}
-    for row in _rows(path):
-        name = _of_row(row, names)
+    for number, row in read_rows(path):
+        name = _of_row(row, number, names)
         found[name] = {
-            "lines": _said(row, f"{path}, {name}"),
+            "lines": _said(row, f"{path}, line {number}"),
             "sound": str(row.get("sound") or ""),
             "speaker": str(row.get("speaker") or ""),
             "voices": _voices(row),
@@ -159,15 +135,16 @@ def _voices(row: Mapping[str, Any]) -> tuple[Path, ...]:
 
 
 def _said(row: Mapping[str, Any], place: str) -> list[str]:
-    """Words of ``lines`` as they stand, or of ``say`` without the names of who says them."""
+    """Words of ``lines`` as they stand, or of ``say`` or ``prompt`` as ``generate`` takes them out of these."""
     as_they_stand, lines = bool(row.get("lines")), row.get("lines") or row.get("say") or []
     lines = [lines] if isinstance(lines, str) else list(lines)
     if as_they_stand:
         return [line for line in lines if line]
     try:
-        return [words for _, words in speech_of(lines)]
+        speech = speech_of(lines) if lines else prompt_of_line(str(row.get("prompt") or "")).speech
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
+    return [words for _, words in speech]
 
 
 def _truths(path: Path, names: Container[str]) -> dict[str, Truth]:
@@ -177,12 +154,12 @@ def _truths(path: Path, names: Container[str]) -> dict[str, Truth]:
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        rows = pq.read_table(path).to_pylist()
+        rows = list(enumerate(pq.read_table(path).to_pylist(), start=1))
     else:
-        rows = _rows(path)
+        rows = read_rows(path)
     found = {}
-    for row in rows:
-        name = _of_row(row, names)
+    for number, row in rows:
+        name = _of_row(row, number, names)
         try:
             found[name] = truth_of(row)
         except (KeyError, TypeError, ValueError) as error:
@@ -190,48 +167,27 @@ def _truths(path: Path, names: Container[str]) -> dict[str, Truth]:
     return found
 
 
-def _of_row(row: Mapping[str, Any], names: Container[str]) -> str:
-    """The clip that a row is about: by its whole name, or by the last part where the folder itself was named."""
-    name = str(row["name"]) if row.get("name") else _name(Path(row["file"]))
+def _of_row(row: Mapping[str, Any], number: int, names: Container[str]) -> str:
+    """The clip that a row is about, as ``generate`` names it: by the row's name, or by the number of its line.
+
+    A suffix is no part of the name, nor are folders above where the folder itself was named.
+    """
+    name = str(row.get("name") or row.get("file") or f"{number:05d}")
+    if name not in names and name.lower().endswith(SUFFIXES):
+        name = _name(Path(name))
     last = name.rsplit("/", 1)[-1]
     return last if name not in names and last in names else name
 
 
-def truth_of(row: Mapping[str, Any]) -> Truth:
-    """The truth in one row of a table with the columns of ``puppets.corpus.SCHEMA``; any may be missing."""
-    turns = [(float(t["start"]), float(t["end"]), int(t["speaker"])) for t in row.get("turns") or ()]
-    words = [(str(w["text"]), float(w["start"]), float(w["end"])) for w in row.get("words") or ()]
-    events = [(float(e["seconds"]), int(e["index"])) for e in row.get("events") or ()]
-    return Truth(
-        stage=row.get("stage") or "",
-        grammar=row.get("grammar") or "",
-        emotion=row.get("emotion") or "",
-        looks=tuple(dict(look) for look in row.get("looks") or ()),
-        voices=tuple(row.get("voices") or ()),
-        rates=tuple(row.get("rates") or ()),
-        said=tuple(turn["words"] for turn in row.get("speech") or ()),
-        turns=tuple(turns),
-        words=tuple(words),
-        events=tuple(events),
-    )
+def entry_of(case: Case, folder: Path) -> Entry:
+    """A held-out prompt as an entry: its clip in a folder, and its script's truth."""
+    truth, path = truth_of_script(case.script), folder / f"{case.id}.mp4"
+    return Entry(name=case.id, path=path, group=case.group, lines=truth.said, truth=truth)
 
 
-def _own(name: str) -> Truth | None:
-    """The truth behind a name of phonofilm's own prompts, None for any other name."""
-    found = NAME.fullmatch(name.rsplit("/", 1)[-1])
-    if not found:
-        return None
-    from phonofilm.puppets.script import write_script
-
-    script = write_script(int(found[3]), split=found[1], stage=STAGE_OF[found[2]])
-    return Truth(
-        stage=script.stage,
-        grammar=script.grammar,
-        emotion=script.emotion,
-        looks=tuple(look._asdict() for look in script.looks),
-        voices=tuple(line.voice for line in script.lines),
-        rates=tuple(line.rate for line in script.lines),
-        said=tuple(line.words for line in script.lines),
-        turns=tuple((line.start, script.seconds, line.speaker) for line in script.lines),
-        events=tuple((event.seconds, event.index) for event in script.events),
-    )
+def data_digest(entries: Sequence[Entry]) -> str:
+    """One digest of all clips' names and contents."""
+    whole = hashlib.sha256()
+    for entry in entries:
+        whole.update(f"{entry.name} {digest(entry.path) if entry.path.is_file() else 'missing'}\n".encode())
+    return f"sha256 {whole.hexdigest()[:16]}"

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from phonofilm.errors import UserError
+from phonofilm.evaluate.cases.rows import read_rows
 from phonofilm.media import replacing, write_wave
 from phonofilm.puppets.performance import perform
 from phonofilm.puppets.references import references
 from phonofilm.puppets.script import Script, write_script
 from phonofilm.puppets.stage import draw
 from phonofilm.puppets.voice import SAMPLE_RATE, VOICES
-from phonofilm.types import Prompt, Sound
+from phonofilm.types import Clip, Prompt, Sound
 
 COUNTS = {"grid": 70, "talk": 60, "portrait": 30, "ball": 40}
 """Clips per group, 200 together; where somebody speaks, equally many for each voice."""
@@ -34,6 +36,20 @@ FILES = ("image", "voice")
 """Fields of a row that name files."""
 SIZE = 128
 NAME = re.compile(r"(train|val|test)-(grid|talk|portrait|voice|ball)-(\d+)")
+
+
+def script_named(name: str) -> Script | None:
+    """The script behind the name of a held-out prompt, in whatever folder; None for any other name."""
+    found = NAME.fullmatch(name.rsplit("/", 1)[-1])
+    return write_script(int(found[3]), split=found[1], stage=STAGE_OF[found[2]]) if found else None
+
+
+@lru_cache(maxsize=4)  # a clip is asked for by several controls in a row
+def true_clip(script: Script, *, size: int = 128) -> Clip:
+    """The clip that a script describes: the ground truth."""
+    performance = perform(script)
+    video = draw([performance], size=size).video[0]
+    return Clip(video=video, audio=performance.wave, fps=script.fps, sample_rate=SAMPLE_RATE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +67,6 @@ class Case:
     def voice(self) -> str:
         """The voice of the true clip, "" where nobody speaks."""
         return self.script.lines[0].voice if self.script.lines else ""
-
-    @property
-    def high(self) -> bool:
-        """Whether the voice asked for is a high one."""
-        return VOICES[self.voice].height == "high"
 
     @property
     def words(self) -> str:
@@ -165,12 +176,8 @@ def read_cases(path: Path) -> tuple[Case, ...]:
 
     Raises ``UserError`` for rows that no script of this version of the puppets gives.
     """
-    try:
-        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a file of prompts ({error})") from error
     cases = []
-    for number, row in enumerate(rows, start=1):
+    for number, row in read_rows(path):
         found = NAME.fullmatch(str(row.get("name", "")))
         if not found:
             raise UserError(
@@ -189,11 +196,6 @@ def are_held_out(clips: Path, prompts: Path | None = None) -> bool:
     """Tell whether a folder is for held-out prompts: by its prompts, or by the clips' names, or as it is empty yet."""
     table = prompts or clips / "prompts.jsonl"
     if table.is_file():
-        first = next((line for line in table.read_text().splitlines() if line.strip()), "{}")
-        try:
-            row = json.loads(first)
-        except ValueError as error:
-            raise UserError(f"{table}: cannot be read as JSON lines ({error})") from error
-        return isinstance(row, dict) and NAME.fullmatch(str(row.get("name", ""))) is not None
+        return any(NAME.fullmatch(str(row.get("name", ""))) for _, row in read_rows(table)[:1])
     names = [path.stem for path in clips.rglob("*.mp4")] if clips.is_dir() else []
     return any(map(NAME.fullmatch, names)) or not (names or clips.is_dir() and any(clips.iterdir()))

@@ -13,8 +13,9 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from phonofilm.evaluate.cases.entries import Entry, Truth
-from phonofilm.evaluate.probes.probe import Examined, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.cases.truth import Truth
+from phonofilm.evaluate.probes.probe import AUDIO, VIDEO, Examined, Found, Measure, Probe, Unmeasured
 from phonofilm.evaluate.probes.puppets import ESPEAK
 from phonofilm.evaluate.readers import pitch
 
@@ -28,6 +29,7 @@ SEEN = Measure(
     better="up",
     unit="share",
     worst=0.0,
+    reads=VIDEO,
 )
 HEARD = Measure(
     name="exact.emotion_heard",
@@ -36,6 +38,7 @@ HEARD = Measure(
     unit="share",
     worst=0.0,
     preparation="sound at 16 kHz mono",
+    reads=AUDIO,
 )
 MATCH = Measure(
     name="exact.emotion_match",

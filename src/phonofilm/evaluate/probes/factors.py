@@ -33,14 +33,13 @@ def factor_vector(look: Mapping[str, Any], *, high: bool) -> tuple[float, ...]:
 
 
 def _read(entry: Entry, clip: Examined) -> Found:
-    from phonofilm.evaluate.observe import HIGH
     from phonofilm.puppets.voice import VOICES
 
     assert entry.truth is not None
     tone = pitch.median(clip.pitches)
     if tone is None:
         raise Unmeasured("less than 0.1 s is voiced")
-    seen = factor_vector(clip.look, high=tone > HIGH)
+    seen = factor_vector(clip.look, high=tone > pitch.HIGH)
     true = factor_vector(entry.truth.looks[0], high=VOICES[entry.truth.voices[0]].height == "high")
     return Found(vectors={"factors.seen": seen, "factors.true": true})
 

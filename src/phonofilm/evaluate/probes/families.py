@@ -47,4 +47,11 @@ PROBES: tuple[Probe, ...] = (
     audiobox.AUDIOBOX,
     similarity.SIM,
 )
+
+
+def probe_named(name: str) -> Probe:
+    """One of ``PROBES``."""
+    return next(probe for probe in PROBES if probe.name == name)
+
+
 POOLS: tuple[Pool, ...] = (factors.FACTOR_FRECHET, quality.SPEAKER_EER, quality.MOUTH_LOUDNESS)

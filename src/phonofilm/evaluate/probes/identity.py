@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from phonofilm.evaluate.cases.entries import Entry
-from phonofilm.evaluate.probes.probe import Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.probes.probe import VIDEO, Found, Measure, Probe, Unmeasured
 from phonofilm.evaluate.probes.puppets import ATTRIBUTES
 from phonofilm.types import Clip
 
@@ -20,6 +20,7 @@ DRIFT = Measure(
     better="down",
     unit="grey levels",
     worst=255.0,
+    reads=VIDEO,
 )
 KEPT = Measure(
     name="exact.identity_kept",
@@ -28,6 +29,7 @@ KEPT = Measure(
     unit="share of attributes",
     how="ratio",
     worst=0.0,
+    reads=VIDEO,
 )
 
 

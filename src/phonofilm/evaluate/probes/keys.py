@@ -9,9 +9,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from phonofilm.evaluate.cases.entries import Entry
-from phonofilm.evaluate.probes.probe import Examined, Found, Measure, Probe, Unmeasured
-from phonofilm.evaluate.probes.puppets import ESPEAK, event_values
+from phonofilm.evaluate.probes.probe import Examined, Found, Measure, Probe
+from phonofilm.evaluate.probes.puppets import ESPEAK, event_values, events_known
 from phonofilm.evaluate.readers import events
+from phonofilm.evaluate.readers.speech import SAMPLE_RATE
 
 GLOW = 0.2
 """Seconds in which the light of a key falls to 1 / e."""
@@ -28,6 +29,7 @@ SCORES = tuple(
         unit="F1",
         how="ratio",
         worst=0.0,
+        weight=events_known,
         preparation="sound at 16 kHz mono; pixels as decoded",
     )
     for tolerance in (40, 80)
@@ -47,6 +49,7 @@ MATCH = Measure(
     unit="share of lights",
     how="ratio",
     worst=0.0,
+    weight=events_known,
     preparation="sound at 16 kHz mono; pixels as decoded",
 )
 
@@ -134,13 +137,8 @@ def _note(samples: np.ndarray, seconds: float, sample_rate: int) -> int:
 
 def _read(entry: Entry, clip: Examined) -> Found:
     del entry
-    from phonofilm.evaluate.readers.lips import SILENCE
-    from phonofilm.puppets.voice import SAMPLE_RATE
-
-    if clip.audio.shape[-1] == 0:
-        raise Unmeasured("no sound")
+    heard = () if clip.silent else hear_keys(clip.mono, SAMPLE_RATE)
     seen = see_keys(clip.video, clip.fps)
-    heard = () if clip.audio.abs().amax() < SILENCE else hear_keys(clip.wave, SAMPLE_RATE)
     values = event_values(tuple(s.seconds for s in seen), tuple(s.seconds for s in heard), SCORES, OFFSET)
     if seen:  # a share of no lights is no share
         same = sum(any(abs(one.seconds - two.seconds) <= 0.08 and one.key == two.key for two in heard) for one in seen)

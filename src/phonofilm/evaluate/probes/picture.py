@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from phonofilm.evaluate.cases.entries import Entry
-from phonofilm.evaluate.probes.probe import Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.probes.probe import VIDEO, Found, Measure, Probe, Unmeasured
 from phonofilm.types import Clip
 
 CHUNK = 32
@@ -21,12 +21,14 @@ FLICKER = Measure(
     better="up",
     unit="share",
     worst=0.0,
+    reads=VIDEO,
 )
 STILLNESS = Measure(
     name="exact.still",
     title="pixel frames that repeat the one before (best for a still picture, so read it beside exact.flicker)",
     better="",
     unit="share",
+    reads=VIDEO,
 )
 
 

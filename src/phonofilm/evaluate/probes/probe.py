@@ -1,8 +1,8 @@
-"""What an evaluation of any folder is made of: measures, and the probes that take them from one clip.
+"""What an evaluation is made of: measures, and the probes that take them from one clip.
 
 A probe looks at one clip and returns a value and its weight for each of its measures; those of all clips are then
-reduced to figures. What a probe cannot measure it refuses with ``Unmeasured``: the clip is then missing from the
-figure and named in the report, never counted as zero.
+reduced to figures. What a probe cannot measure it refuses with ``Unmeasured``, which says something of the clip. Any
+other exception says that the evaluator does not work, and is never charged to the clip.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import importlib.util
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.readers import lips, pitch
+from phonofilm.evaluate.readers.speech import SAMPLE_RATE
 from phonofilm.media import Limits
 from phonofilm.resample import resample
 from phonofilm.types import Clip
@@ -27,6 +27,8 @@ from phonofilm.types import Clip
 TIERS = ("exact", "offline", "paper")
 LIMITS = Limits(seconds=20.0, pixels=640 * 360)
 """What is read of a clip: at most 20 s, and pictures of at most 230,400 pixels."""
+VIDEO, AUDIO = ("video",), ("audio",)
+"""Fields of a clip that a measure of one sense reads."""
 Parts = tuple[float, float]
 """A clip's value and its weight."""
 
@@ -45,22 +47,27 @@ class Examined(Clip):
         return cls(video=clip.video, audio=clip.audio, fps=clip.fps, sample_rate=clip.sample_rate)
 
     @cached_property
-    def wave(self) -> Float[Tensor, "1 N"]:
-        """The sound at 16 kHz mono; raises ``Unmeasured`` where there is none or it is silent."""
-        from phonofilm.puppets.voice import SAMPLE_RATE
-
+    def mono(self) -> Float[Tensor, "1 N"]:
+        """The sound at 16 kHz mono, be it silent; raises ``Unmeasured`` where there is none."""
         if self.audio.shape[-1] == 0:
             raise Unmeasured("no sound")
-        wave = resample(self.audio.mean(0, keepdim=True), self.sample_rate, SAMPLE_RATE)
-        if wave.abs().amax() < lips.SILENCE:
+        return resample(self.audio.mean(0, keepdim=True), self.sample_rate, SAMPLE_RATE)
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is a sound and it is silence; raises ``Unmeasured`` where there is none."""
+        return bool(self.mono.abs().amax() < lips.SILENCE)
+
+    @property
+    def wave(self) -> Float[Tensor, "1 N"]:
+        """The sound at 16 kHz mono; raises ``Unmeasured`` where there is none or it is silent."""
+        if self.silent:
             raise Unmeasured("silent")
-        return wave
+        return self.mono
 
     @cached_property
     def pitches(self) -> Float[np.ndarray, " V"]:
         """Pitch in Hz of every voiced frame (``pitch.track``); raises ``Unmeasured`` as ``wave`` does."""
-        from phonofilm.puppets.voice import SAMPLE_RATE
-
         return pitch.track(self.wave, SAMPLE_RATE)
 
     @cached_property
@@ -84,6 +91,10 @@ class Measure:
     """How clips are reduced: "mean", "median" or "ratio" (summed values over summed weights)."""
     worst: float | None = None
     """What a clip that could not be measured is worth in the pessimistic figure; None where there is no such value."""
+    weight: Callable[[Entry], float] | None = None
+    """What such a clip weighs, by what it was asked for; None for as much as the others do on average."""
+    reads: tuple[str, ...] = ("video", "audio")
+    """The fields of a clip that it is about: damage to another leaves it as it was."""
     evaluator: str = "none"
     package: str = ""
     """The installed package whose version belongs to the figure."""
@@ -103,6 +114,8 @@ class Found:
     """By the measure's name."""
     vectors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """What figures over a whole set of clips are made of."""
+    observed: Mapping[str, str | bool | float] = field(default_factory=dict)
+    """What people want to read beside the values: the words heard, the looks seen, the pitch."""
 
 
 class Probe(NamedTuple):
@@ -119,6 +132,11 @@ class Probe(NamedTuple):
     """How to get that."""
     weights: str = ""
     """The checkpoint that the user must name, "" for none."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The fields of a clip that any of its measures is about; both where it leaves vectors alone."""
+        return tuple(dict.fromkeys(name for measure in self.measures for name in measure.reads)) or (*VIDEO, *AUDIO)
 
     def missing(self, weights: Container[str] = ()) -> str:
         """Why the probe cannot run here with these checkpoints, "" where it can."""
@@ -139,10 +157,7 @@ class Pool(NamedTuple):
     prepare: Callable[[Sequence[str], Mapping[str, Sequence[tuple[float, ...]]]], Callable[[Sequence[int]], float]]
     """From names and vectors of all clips, the function that gives the figure of some of them, by index."""
 
-
-def package_version(measure: Measure) -> str:
-    """The version of the measure's package, "" where there is none."""
-    try:
-        return version(measure.package) if measure.package else ""
-    except PackageNotFoundError:
-        return ""
+    @property
+    def probe(self) -> str:
+        """Name of the probe that leaves its vectors."""
+        return self.vectors[0].split(".")[0]

@@ -1,7 +1,4 @@
-"""Lips, words and looks of single puppets, and balls, in clips whose truth is in a table.
-
-The same figures as of the 200 held-out prompts, by the same functions; only where the truth comes from differs.
-"""
+"""Lips, looks and voices of single puppets, and balls: of held-out prompts and of any clip whose truth is known."""
 
 from __future__ import annotations
 
@@ -10,9 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phonofilm.evaluate.cases.entries import Entry, Truth
-from phonofilm.evaluate.probes.probe import Examined, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.cases.truth import Truth
+from phonofilm.evaluate.probes.probe import AUDIO, VIDEO, Examined, Found, Measure, Probe, Unmeasured
 from phonofilm.evaluate.readers import events, lips, pitch
+from phonofilm.evaluate.readers.speech import SAMPLE_RATE
 
 ATTRIBUTES = ("hair", "skin", "background", "glasses", "beard")
 ESPEAK = "pip install 'phonofilm[evaluate]'"
@@ -45,9 +44,38 @@ LIP_WITHIN = Measure(
     worst=0.0,
     preparation=SOUND,
 )
+
+
+def _attributes_known(entry: Entry) -> float:
+    return float(sum(name in entry.truth.looks[0] for name in ATTRIBUTES)) if entry.truth else 1.0
+
+
+def events_known(entry: Entry) -> float:
+    """Contacts or notes that a clip without any of them misses; one where the truth does not say how many."""
+    return float(len(entry.truth.events) if entry.truth and entry.truth.events else 1)
+
+
 LOOKS = Measure(
-    name="exact.looks", title="looks as in the truth", better="up", unit="share of attributes", how="ratio", worst=0.0
+    name="exact.looks",
+    title="looks as in the truth",
+    better="up",
+    unit="share of attributes",
+    how="ratio",
+    worst=0.0,
+    weight=_attributes_known,
+    reads=VIDEO,
 )
+EACH_LOOK = {
+    name: Measure(
+        name=f"exact.looks_{name}",
+        title=f"looks: {name} as in the truth",
+        better="up",
+        unit="share",
+        worst=0.0,
+        reads=VIDEO,
+    )
+    for name in ATTRIBUTES
+}
 VOICE = Measure(
     name="exact.voice_class",
     title="voice high or low as in the truth",
@@ -55,6 +83,7 @@ VOICE = Measure(
     unit="share",
     worst=0.0,
     preparation=SOUND,
+    reads=AUDIO,
 )
 BALL = tuple(
     Measure(
@@ -64,6 +93,7 @@ BALL = tuple(
         unit="F1",
         how="ratio",
         worst=0.0,
+        weight=events_known,
         preparation=SOUND,
     )
     for tolerance in (40, 80)
@@ -81,7 +111,8 @@ BALL_OFFSET = Measure(
 def opening_heard(truth: Truth, wave: Float[Tensor, "1 N"], num_frames: int, fps: float) -> np.ndarray:
     """The opening of a puppet's mouth that says the truth's first line when its words are heard in the sound."""
     from phonofilm.puppets.mouth import opening_curve
-    from phonofilm.puppets.voice import SAMPLE_RATE, Phoneme, speak
+    from phonofilm.puppets.sounds import level
+    from phonofilm.puppets.voice import Phoneme, speak
 
     if wave.shape[-1] < SAMPLE_RATE // 4:
         raise Unmeasured("less than 0.25 s of sound")
@@ -90,7 +121,7 @@ def opening_heard(truth: Truth, wave: Float[Tensor, "1 N"], num_frames: int, fps
     reference = torch.zeros(1, wave.shape[-1])
     place = round(start * SAMPLE_RATE)
     room = max(0, min(len(said.wave), reference.shape[-1] - place))
-    reference[0, place : place + room] = said.wave[:room]
+    reference[0, place : place + room] = level(said.wave)[:room]
     times = lips.align(reference, wave, SAMPLE_RATE)
     if times.likeness < lips.LEAST_LIKENESS:
         raise Unmeasured("nothing in the sound is like the words")
@@ -117,7 +148,7 @@ def _lips(entry: Entry, clip: Examined) -> Found:
     return Found(
         values={
             LIP_CORR.name: (score.correlation, 1.0),
-            LIP_OFFSET.name: (1000 * score.offset, 1.0),
+            LIP_OFFSET.name: (1000 * float(score.offset), 1.0),
             LIP_WITHIN.name: (within, 1.0),
         }
     )
@@ -126,12 +157,12 @@ def _lips(entry: Entry, clip: Examined) -> Found:
 def _looks(entry: Entry, clip: Examined) -> Found:
     assert entry.truth is not None
     look, asked = clip.look, entry.truth.looks[0]
-    right = [look[name] == asked[name] for name in ATTRIBUTES if name in asked]
-    return Found(values={LOOKS.name: (float(sum(right)), float(len(right)))})
+    right = {name: float(look[name] == asked[name]) for name in ATTRIBUTES if name in asked}
+    values = {LOOKS.name: (sum(right.values()), float(len(right)))}
+    return Found(values=values | {EACH_LOOK[name].name: (value, 1.0) for name, value in right.items()}, observed=look)
 
 
 def _voice(entry: Entry, clip: Examined) -> Found:
-    from phonofilm.evaluate.observe import HIGH
     from phonofilm.puppets.voice import VOICES
 
     assert entry.truth is not None
@@ -139,35 +170,31 @@ def _voice(entry: Entry, clip: Examined) -> Found:
     if found is None:
         raise Unmeasured("less than 0.1 s is voiced")
     asked = VOICES[entry.truth.voices[0]].height == "high"
-    return Found(values={VOICE.name: (float((found > HIGH) == asked), 1.0)})
+    return Found(values={VOICE.name: (float((found > pitch.HIGH) == asked), 1.0)}, observed={"pitch": round(found, 1)})
 
 
 def _ball(entry: Entry, clip: Examined) -> Found:
+    del entry
     from phonofilm.puppets import bounces
-    from phonofilm.puppets.voice import SAMPLE_RATE
 
-    assert entry.truth is not None
-    seen = bounces.read_contacts(clip.video, clip.fps)
-    if clip.audio.shape[-1] == 0:
-        raise Unmeasured("no sound")
     # A muted ball has no onsets: it scores 0, which is a measurement.
-    heard = () if clip.audio.abs().amax() < lips.SILENCE else events.hear_onsets(clip.wave, SAMPLE_RATE)
-    return Found(values=event_values(seen, heard, BALL, BALL_OFFSET))
+    heard = () if clip.silent else events.hear_onsets(clip.mono, SAMPLE_RATE)
+    seen = bounces.read_contacts(clip.video, clip.fps)
+    values = event_values(seen, heard, BALL, BALL_OFFSET)
+    return Found(values=values, observed={"contacts": len(seen), "onsets": len(heard)})
 
 
 def event_values(
     seen: tuple[float, ...], heard: tuple[float, ...], scores: tuple[Measure, ...], offset: Measure
 ) -> dict[str, tuple[float, float]]:
     """F1 at each tolerance named by a measure ("...@80ms"), and the median offset of pairs up to 300 ms apart."""
-    from phonofilm.evaluate.observe import REACH
-
     values = {}
     for measure in scores:
         tolerance = float(measure.name.split("@")[1].removesuffix("ms")) / 1000
         # Nothing seen and nothing heard although something should be: one missed event.
         pairs = events.match(seen, heard, tolerance).pairs
         values[measure.name] = (2.0 * pairs, float(len(seen) + len(heard) or 2))
-    apart = events.match(seen, heard, REACH).offsets
+    apart = events.match(seen, heard, events.REACH).offsets
     if apart:
         values[offset.name] = (1000 * float(np.median(apart)), 1.0)
     return values
@@ -182,6 +209,6 @@ def _bounces(entry: Entry) -> bool:
 
 
 LIPS = Probe("lips", (LIP_CORR, LIP_OFFSET, LIP_WITHIN), _speaks, _lips, MODULES, ESPEAK)
-LOOK = Probe("looks", (LOOKS,), _single, _looks)
+LOOK = Probe("looks", (LOOKS, *EACH_LOOK.values()), _single, _looks)
 VOICES_HEARD = Probe("voice", (VOICE,), _speaks, _voice, ("espeakng_loader",), ESPEAK)
 BALLS = Probe("ball", (*BALL, BALL_OFFSET), _bounces, _ball, ("scipy",), ESPEAK)

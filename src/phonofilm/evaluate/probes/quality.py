@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from phonofilm.evaluate.cases.entries import Entry
-from phonofilm.evaluate.probes.probe import Found, Measure, Pool, Probe, Unmeasured
+from phonofilm.evaluate.probes.probe import AUDIO, Found, Measure, Pool, Probe, Unmeasured
 from phonofilm.evaluate.readers.lips import SILENCE
 from phonofilm.resample import resample
 from phonofilm.types import Clip
@@ -28,6 +28,7 @@ def _dnsmos(name: str, title: str) -> Measure:
         title=f"{title}; music and effects are out of its domain",
         better="up",
         unit="MOS",
+        reads=AUDIO,
         evaluator="speechmos, DNSMOS",
         package="speechmos",
         preparation="16 kHz mono, repeated until 9.01 s are full",

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from phonofilm.evaluate.cases.entries import Entry
-from phonofilm.evaluate.probes.probe import LIMITS, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.probes.probe import AUDIO, LIMITS, VIDEO, Found, Measure, Probe, Unmeasured
 from phonofilm.evaluate.readers.lips import SILENCE
 from phonofilm.media import read_clip
 from phonofilm.resample import resample
@@ -24,6 +24,7 @@ SPEECH_RATE = 16000
 
 def _measure(name: str, title: str, better: str, unit: str, package: str = "") -> Measure:
     return Measure(
+        reads=VIDEO if title.startswith("picture") else AUDIO,
         name=name,
         title=title,
         better=better,

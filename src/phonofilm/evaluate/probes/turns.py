@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from phonofilm.evaluate.cases.entries import Entry
-from phonofilm.evaluate.probes.probe import Examined, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.probes.probe import AUDIO, Examined, Found, Measure, Probe, Unmeasured
 from phonofilm.evaluate.probes.puppets import ESPEAK
 from phonofilm.evaluate.readers import pitch
 
@@ -51,6 +51,7 @@ VOICES_RIGHT = Measure(
     how="ratio",
     worst=0.0,
     preparation=PREPARATION,
+    reads=AUDIO,
 )
 
 
@@ -144,7 +145,6 @@ def _begin(seen: Float[np.ndarray, "2 T"], fps: float) -> float:
 
 def _voices(voices: tuple[str, ...], wave: Tensor, heard: Turns, sample_rate: int) -> tuple[float, float] | None:
     """Turns in a voice of the right height, and turns; None where one has no pitch, which is neither high nor low."""
-    from phonofilm.evaluate.observe import HIGH
     from phonofilm.puppets.voice import VOICES
 
     spans = ((heard.start, heard.end_of_first), (heard.start_of_second, heard.end))
@@ -152,7 +152,9 @@ def _voices(voices: tuple[str, ...], wave: Tensor, heard: Turns, sample_rate: in
     tones = [tone for part in parts if (tone := pitch.median_pitch(part, sample_rate)) is not None]
     if len(tones) < len(voices):
         return None
-    right = sum((tone > HIGH) == (VOICES[voice].height == "high") for tone, voice in zip(tones, voices, strict=True))
+    right = sum(
+        (tone > pitch.HIGH) == (VOICES[voice].height == "high") for tone, voice in zip(tones, voices, strict=True)
+    )
     return float(right), float(len(voices))
 
 

@@ -6,8 +6,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.errors import UserError
-from phonofilm.evaluate.cases.entries import Entry, Truth
-from phonofilm.evaluate.probes.probe import Examined, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.cases.truth import Truth
+from phonofilm.evaluate.probes.probe import AUDIO, Examined, Found, Measure, Probe, Unmeasured
 from phonofilm.evaluate.probes.puppets import ESPEAK, SOUND
 from phonofilm.evaluate.probes.turns import hear_turns
 from phonofilm.evaluate.readers.nearest import nearest
@@ -20,6 +21,7 @@ ONE = Measure(
     how="ratio",
     worst=0.0,
     preparation=SOUND,
+    reads=AUDIO,
 )
 TWO = Measure(
     name="exact.turn_voice_of_ten",
@@ -28,7 +30,9 @@ TWO = Measure(
     unit="share of turns",
     how="ratio",
     worst=0.0,
+    weight=lambda entry: 2.0,
     preparation=SOUND,
+    reads=AUDIO,
 )
 
 
@@ -69,8 +73,18 @@ def _known(entry: Entry, stage: str, lines: int) -> bool:
 
 
 VOICE_OF_TEN = Probe(
-    "voice_of_ten", (ONE,), lambda entry: _known(entry, "speaker", 1), _read_one, ("espeakng_loader",), ESPEAK
+    "voice_of_ten",
+    (ONE,),
+    lambda entry: _known(entry, "speaker", 1),
+    _read_one,
+    ("espeakng_loader",),
+    ESPEAK,
 )
 TURN_VOICES = Probe(
-    "turn_voices", (TWO,), lambda entry: _known(entry, "dialogue", 2), _read_two, ("espeakng_loader",), ESPEAK
+    "turn_voices",
+    (TWO,),
+    lambda entry: _known(entry, "dialogue", 2),
+    _read_two,
+    ("espeakng_loader",),
+    ESPEAK,
 )

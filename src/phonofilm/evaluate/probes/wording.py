@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.evaluate.cases.entries import Entry
-from phonofilm.evaluate.probes.probe import Examined, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.probes.probe import AUDIO, Examined, Found, Measure, Probe, Unmeasured
 from phonofilm.evaluate.probes.puppets import ESPEAK
 from phonofilm.evaluate.readers import speech
 
@@ -21,6 +21,12 @@ CHOICES = 20
 """Lines among which a clip's own is recognised, at most: the same in a small folder and a large one."""
 PREPARATION = "16 kHz mono, 0.3 s of zeros at both ends, then seeded white noise 60 dB below the peak"
 EVALUATOR = "pocketsphinx with a JSGF grammar of the puppets, jiwer"
+
+
+def _words_asked(entry: Entry) -> float:
+    return float(len(speech.words(" ".join(entry.lines))))
+
+
 WER = Measure(
     name="offline.wer_jsgf",
     title="closed-grammar WER: the grammar that the truth names",
@@ -28,9 +34,11 @@ WER = Measure(
     unit="wrong words per word said",
     how="ratio",
     worst=1.0,
+    weight=_words_asked,
     evaluator=EVALUATOR,
     package="pocketsphinx",
     preparation=PREPARATION,
+    reads=AUDIO,
 )
 LINE = Measure(
     name="offline.wer_lines",
@@ -39,9 +47,11 @@ LINE = Measure(
     unit="wrong words per word asked for",
     how="ratio",
     worst=1.0,
+    weight=_words_asked,
     evaluator="pocketsphinx with a grammar of whole lines, jiwer",
     package="pocketsphinx",
     preparation=PREPARATION,
+    reads=AUDIO,
 )
 ALIGNED = Measure(
     name="offline.words_aligned",
@@ -52,6 +62,7 @@ ALIGNED = Measure(
     evaluator="pocketsphinx, forced alignment",
     package="pocketsphinx",
     preparation=PREPARATION,
+    reads=AUDIO,
 )
 WORD_ERROR = Measure(
     name="offline.word_time_err_ms",
@@ -62,6 +73,7 @@ WORD_ERROR = Measure(
     evaluator="pocketsphinx, forced alignment",
     package="pocketsphinx",
     preparation=PREPARATION,
+    reads=AUDIO,
 )
 
 
@@ -74,9 +86,14 @@ def _words(entry: Entry, clip: Examined) -> Found:
 
     assert entry.truth is not None
     grammar = grammars.jsgf(grammars.GRAMMARS[entry.truth.grammar])
-    heard = speech.recognise(clip.wave, speech.SAMPLE_RATE, grammar)
-    wrong, said = speech.word_errors(entry.truth.said[0], heard)
-    return Found(values={WER.name: (float(wrong), float(said))})
+    return _compared(WER, entry.truth.said[0], clip, grammar)
+
+
+def _compared(measure: Measure, said: str, clip: Examined, grammar: str) -> Found:
+    """Wrong words and words said; in silence every word is missing, which is a measurement."""
+    heard = "" if clip.silent else speech.recognise(clip.mono, speech.SAMPLE_RATE, grammar)
+    wrong, count = speech.word_errors(said, heard)
+    return Found(values={measure.name: (float(wrong), float(count))}, observed={"said": said, "heard": heard})
 
 
 def _among(entry: Entry, clip: Examined) -> Found:
@@ -89,8 +106,7 @@ def _among(entry: Entry, clip: Examined) -> Found:
     if len(lines) < 2:
         raise Unmeasured("there is no other line to tell it from")
     grammar = "#JSGF V1.0;\ngrammar lines;\npublic <line> = " + " | ".join(lines) + ";\n"
-    wrong, said = speech.word_errors(own, speech.recognise(clip.wave, speech.SAMPLE_RATE, grammar))
-    return Found(values={LINE.name: (float(wrong), float(said))})
+    return _compared(LINE, own, clip, grammar)
 
 
 def _refuse_unknown(text: str) -> None:

@@ -19,6 +19,8 @@ FLOOR_DB = -35.0
 """Levels below the loudest are cut here, so that noise and codec hiss are no events."""
 GAP = 0.1
 """Two onsets closer than these seconds are one."""
+REACH = 0.3
+"""Seconds between a contact and an onset that may still count for the offset, so that a delay shows as what it is."""
 SILENCE = 1e-3
 """A peak below this is silence."""
 

@@ -1,139 +1,143 @@
-"""From outcomes of single clips to one record per measure and condition."""
+"""From outcomes of single clips to figures with intervals, for each metric under each condition."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.engine import Outcome
-from phonofilm.evaluate.probes.families import POOLS, PROBES
-from phonofilm.evaluate.probes.probe import Measure, Pool, Probe, package_version
+from phonofilm.evaluate.probes.probe import Parts, Pool
+from phonofilm.evaluate.report.metrics import Metric
 from phonofilm.evaluate.report.statistics import bootstrap, reduce_parts
-from phonofilm.version import __version__
 
 POOL_RESAMPLES = 200
 """Bootstrap resamples of figures that compare whole sets of clips."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """A measure's figure under one condition."""
+class Figure(NamedTuple):
+    """A metric's value under one condition, with its 95 % interval and coverage."""
 
-    measure: Measure
+    metric: str
     condition: str
     value: float | None
-    """Over the clips that could be measured; None where there is none."""
+    """None where there is none."""
     low: float | None
     high: float | None
     pessimistic: float | None
-    """With the worst value for every clip that could not be measured; None where the measure has no worst value."""
+    """With the worst value for every clip that could not be measured; None where nothing is worst."""
     used: int
+    """Clips that could be measured."""
     total: int
-    """Clips that the measure is about."""
+    """Clips that the metric is about."""
+    voice: str = ""
+    """The voice of the clips' truths, "" for all."""
 
 
-def summarise(outcomes: Sequence[Outcome], entries: Iterable[Entry], probes: Iterable[str], seed: int) -> list[Record]:
-    """Reduce what was measured; a measure that no clip asks for is left out."""
-    asked = {entry.name: entry for entry in entries}
-    chosen = [probe for probe in PROBES if probe.name in set(probes)]
-    conditions = list(dict.fromkeys(o.condition for o in outcomes))
-    records = []
-    for probe in chosen:
-        for condition in conditions:
-            some = [o for o in outcomes if o.condition == condition and probe.wants(asked[o.name])]
-            records += [_single(measure, condition, some, seed) for measure in probe.measures if some]
-    for pool in POOLS:
-        if pool_probe(pool) in {probe.name for probe in chosen}:
-            for condition in conditions:
-                some = [o for o in outcomes if o.condition == condition and _about(pool, chosen, asked[o.name])]
-                records += [_pooled(pool, condition, some, seed)] if some else []
-    return records
+Asked = Sequence[tuple[Entry, Outcome]]
+"""Clips that a metric is about, with what was measured."""
 
 
-def pool_probe(pool: Pool) -> str:
-    """The probe whose vectors a pool needs."""
-    return pool.vectors[0].split(".")[0]
+def figure(
+    metric: Metric, condition: str, asked: Asked, *, charged: bool, seed: int = 0, voice: str = ""
+) -> Figure | None:
+    """Reduce the clips of one condition that a metric is about; None where there are none.
 
-
-def _about(pool: Pool, probes: Iterable[Probe], entry: Entry) -> bool:
-    return any(probe.name == pool_probe(pool) and probe.wants(entry) for probe in probes)
-
-
-def _single(measure: Measure, condition: str, outcomes: Sequence[Outcome], seed: int) -> Record:
-    found = [o.values.get(measure.name) for o in outcomes]
-    kept = [p for p in found if p is not None and all(map(math.isfinite, p))]
-    parts = np.array(kept, dtype=np.float64).reshape(-1, 2)
-    lost = len(found) - len(kept)
-    pessimistic = None
-    if measure.worst is not None:
-        # One that is missing weighs as much as the others do on average.
-        weight = float(parts[:, 1].mean()) if len(parts) else 1.0
-        worst = np.array([[measure.worst * weight, weight]] * lost).reshape(-1, 2)
-        pessimistic = finite(float(reduce_parts(np.concatenate([parts, worst]), measure.how)))
-    value = float(reduce_parts(parts, measure.how)) if len(parts) else math.nan
-    low, high = bootstrap(parts, measure.how, seed=seed)
-    return Record(
-        measure=measure,
+    ``charged`` counts a clip that could not be measured as the worst there is, in value and interval. Else both are
+    of the clips that could be measured, and only ``pessimistic`` counts the others.
+    """
+    if not asked:
+        return None
+    if metric.pool is not None:
+        return _pooled(metric, metric.pool, condition, [outcome for _, outcome in asked], seed)
+    kept = [_known(metric.parts(outcome)) for _, outcome in asked]
+    measured = _table(kept)
+    whole = _table(_charged(metric, asked, kept, measured))
+    parts = whole if charged and metric.measure.worst is not None else measured
+    low, high = bootstrap(parts, metric.how, seed=seed)
+    return Figure(
+        metric=metric.name,
         condition=condition,
-        value=finite(value),
+        value=_value(metric, parts),
         low=finite(low),
         high=finite(high),
-        pessimistic=pessimistic,
-        used=len(kept),
-        total=len(found),
+        pessimistic=_value(metric, whole) if metric.measure.worst is not None else None,
+        used=len(measured),
+        total=len(asked),
+        voice=voice,
     )
 
 
-def _pooled(pool: Pool, condition: str, outcomes: Sequence[Outcome], seed: int) -> Record:
+def _known(parts: Parts | None) -> Parts | None:
+    return parts if parts is not None and all(map(math.isfinite, parts)) else None
+
+
+def _charged(
+    metric: Metric, asked: Asked, kept: list[Parts | None], measured: NDArray[np.float64]
+) -> list[Parts | None]:
+    typical = float(measured[:, 1].mean()) if len(measured) else 1.0
+    return [
+        metric.worst(entry, typical) if own is None and not metric.failed(outcome) else own
+        for (entry, outcome), own in zip(asked, kept, strict=True)
+    ]
+
+
+def _table(parts: Iterable[Parts | None]) -> NDArray[np.float64]:
+    return np.array([own for own in parts if own is not None], dtype=np.float64).reshape(-1, 2)
+
+
+def _value(metric: Metric, parts: NDArray[np.float64]) -> float | None:
+    return finite(float(reduce_parts(parts, metric.how))) if len(parts) else None
+
+
+def _pooled(metric: Metric, pool: Pool, condition: str, outcomes: Sequence[Outcome], seed: int) -> Figure:
     full = [o for o in outcomes if all(o.vectors.get(name) for name in pool.vectors)]
     low = high = value = math.nan
     if len(full) > 1:
-        figure = pool.prepare([o.name for o in full], {v: [o.vectors[v] for o in full] for v in pool.vectors})
-        value = figure(range(len(full)))
+        of_some = pool.prepare([o.name for o in full], {v: [o.vectors[v] for o in full] for v in pool.vectors})
+        value = of_some(range(len(full)))
         rng = np.random.default_rng(seed)
-        drawn = [figure(rng.integers(len(full), size=len(full)).tolist()) for _ in range(POOL_RESAMPLES)]
+        drawn = [of_some(rng.integers(len(full), size=len(full)).tolist()) for _ in range(POOL_RESAMPLES)]
         known = [v for v in drawn if math.isfinite(v)]
         low, high = np.percentile(known, [2.5, 97.5]) if known else (math.nan, math.nan)
-    return Record(
-        measure=pool.measure,
-        condition=condition,
-        value=finite(value),
-        low=finite(float(low)),
-        high=finite(float(high)),
-        pessimistic=None,
-        used=len(full),
-        total=len(outcomes),
-    )
+    return Figure(metric.name, condition, finite(value), finite(low), finite(high), None, len(full), len(outcomes))
+
+
+def figures(
+    metrics: Iterable[Metric],
+    entries: Mapping[str, Entry],
+    outcomes: Sequence[Outcome],
+    *,
+    charged: bool,
+    seed: int = 0,
+) -> list[Figure]:
+    """Every metric under every condition; a metric that no clip asks for is left out."""
+    conditions = list(dict.fromkeys(outcome.condition for outcome in outcomes))
+    found = [
+        figure(metric, condition, about(metric, entries, outcomes, condition), charged=charged, seed=seed)
+        for metric in metrics
+        for condition in conditions
+    ]
+    return [one for one in found if one is not None]
+
+
+def about(
+    metric: Metric, entries: Mapping[str, Entry], outcomes: Iterable[Outcome], condition: str, voice: str = ""
+) -> Asked:
+    """The clips of one condition, and perhaps of one voice, that a metric is about."""
+    some = [(entries[o.name], o) for o in outcomes if o.condition == condition]
+    return [(entry, o) for entry, o in some if metric.about(entry) and voice in ("", voice_of(entry))]
+
+
+def voice_of(entry: Entry) -> str:
+    """Who speaks in the true clip; "" where nobody or more than one does."""
+    return entry.truth.voices[0] if entry.truth and len(entry.truth.voices) == 1 else ""
 
 
 def finite(value: float) -> float | None:
     """The value, None where it is none."""
-    return value if math.isfinite(value) else None
-
-
-def row(record: Record, *, data: str, seed: int, weights: str = "") -> dict[str, object]:
-    """A record as JSON, with everything that it takes to read it."""
-    measure = record.measure
-    told = asdict(record)
-    del told["measure"]
-    return {
-        "metric": measure.name,
-        "title": measure.title,
-        "direction": measure.better,
-        "unit": measure.unit,
-        "reduction": measure.how,
-        **told,
-        "interval": "95 %, bootstrap over clips, percentiles",
-        "evaluator": measure.evaluator,
-        "evaluator_version": package_version(measure),
-        "weights": weights or "none",
-        "preprocessing": measure.preparation,
-        "data": data,
-        "seed": seed,
-        "comparable_to_papers": False,
-        "phonofilm": __version__,
-    }
+    return float(value) if math.isfinite(value) else None

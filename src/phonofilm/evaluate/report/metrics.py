@@ -1,125 +1,150 @@
-"""What is reported: each metric as data, from the observations of single clips to a figure with its interval.
-
-Names carry their tier. ``exact.*`` needs no learned evaluator, since the truth is known; ``offline.*`` needs one that
-is shipped in a wheel. Neither compares with a published WER or LSE-C.
-"""
+"""What is reported: a measure of a probe, over which clips, and the bar that a model of the puppets should reach."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import numpy as np
-
-from phonofilm.evaluate.readers.speech import words
-from phonofilm.evaluate.report.statistics import bootstrap, reduce_parts
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.engine import Outcome
+from phonofilm.evaluate.probes import families, puppets, voices, wording
+from phonofilm.evaluate.probes.probe import Measure, Parts, Pool, Probe
 
 SPEAKERS = ("grid", "talk", "voice")
-"""Groups of cases in which somebody speaks and the prompt names the looks."""
-ATTRIBUTES = ("hair", "skin", "background", "glasses", "beard")
-TOLERANCE = 0.08
-"""Seconds between a contact and its sound."""
-Parts = tuple[float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Observation:
-    """What was measured on one clip; None where it could not be, or where the case does not ask for it."""
-
-    id: str
-    group: str
-    voice: str = ""
-    condition: str
-    problem: str = ""
-    """Why the clip, its picture or its sound could not be measured."""
-    said: str = ""
-    """The words asked for."""
-    heard: str | None = None
-    """The words that the recogniser returned."""
-    errors: int | None = None
-    """Wrong words."""
-    correlation: float | None = None
-    offset: float | None = None
-    """Seconds by which the sound is late against the lips."""
-    events: tuple[int, int, int] | None = None
-    """Pairs matched, contacts seen, onsets heard."""
-    event_offset: float | None = None
-    """Median over the pairs, in seconds; positive where the sound is late."""
-    look: dict[str, str | bool] | None = None
-    """Attributes read from the pixels."""
-    right: dict[str, bool] | None = None
-    """Whether each attribute is the one asked for."""
-    pitch: float | None = None
-    """Median in Hz."""
-    voice_right: bool | None = None
-    """Whether the voice heard is high where a high one was asked for, low where a low one was."""
-    voice_of_ten: bool | None = None
-    """Whether the voice heard is nearest to the true clip's."""
+"""Groups of held-out prompts in which somebody speaks and the words of the prompt say how he looks."""
+PIXEL_FRAME_MS = 1000 / 24
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A figure over the clips of some groups."""
+    """A figure over clips: what a measure gives for all that it is about, or for some groups of held-out prompts."""
 
+    measure: Measure
     name: str
     title: str
-    better: str
-    """"up", "down", or "zero" where the nearest to 0 is best."""
-    unit: str
-    groups: tuple[str, ...]
-    parts: Callable[[Observation], Parts | None]
-    """Value and weight of a clip; None where it could not be measured."""
-    worst: Callable[[Observation], Parts] | None
-    """What a clip that could not be measured counts as; None leaves it out of the figure."""
-    how: str
-    evaluator: str = "none"
+    groups: tuple[str, ...] = ()
+    """Of held-out prompts; () for every clip that the measure is about."""
     bar: float | None = None
     above_truth: float | None = None
     """How far the figure may be above the ground truth's."""
+    pool: Pool | None = None
+    """What makes a figure of a whole set of clips; None where each clip has a value of its own."""
+
+    @property
+    def unit(self) -> str:
+        """The measure's."""
+        return self.measure.unit
+
+    @property
+    def better(self) -> str:
+        """The measure's direction."""
+        return self.measure.better
+
+    @property
+    def how(self) -> str:
+        """The measure's reduction."""
+        return self.measure.how
+
+    @property
+    def tier(self) -> str:
+        """The measure's."""
+        return self.measure.tier
+
+    @property
+    def probe(self) -> Probe:
+        """The probe that takes the measure, or the vectors of its pool."""
+        return _PROBE_OF[self.measure.name]
+
+    def about(self, entry: Entry) -> bool:
+        """Whether a clip is one that the figure is over."""
+        return (not self.groups or entry.group in self.groups) and self.probe.wants(entry)
+
+    def parts(self, outcome: Outcome) -> Parts | None:
+        """Value and weight of a clip; None where it could not be measured."""
+        return outcome.values.get(self.measure.name)
+
+    def worst(self, entry: Entry, typical: float = 1.0) -> Parts | None:
+        """What a clip that could not be measured counts as; None leaves it out of the figure.
+
+        ``typical`` is what it weighs where the measure does not say.
+        """
+        if self.measure.worst is None:
+            return None
+        weight = typical if self.measure.weight is None else self.measure.weight(entry)
+        return self.measure.worst * weight, weight
+
+    def charged(self, entry: Entry, outcome: Outcome) -> Parts | None:
+        """What a clip counts as in a figure that charges failures: what was measured, or else the worst.
+
+        None where it is left out: nothing is worst, or the evaluator failed, which is not the clip's fault.
+        """
+        if self.failed(outcome):
+            return None
+        parts = self.parts(outcome)
+        return self.worst(entry) if parts is None else parts
+
+    def failed(self, outcome: Outcome) -> bool:
+        """Whether the evaluator failed on a clip."""
+        return self.probe.name in outcome.failed
 
 
-class Figure(NamedTuple):
-    """A metric's value under one condition, with its 95 % interval and coverage."""
-
-    metric: str
-    condition: str
-    value: float | None
-    low: float | None
-    high: float | None
-    used: int
-    total: int
-    voice: str = ""
-    """The voice whose clips these are, "" for all."""
+_PROBE_OF: dict[str, Probe] = {
+    **{measure.name: probe for probe in families.PROBES for measure in probe.measures},
+    **{pool.measure.name: families.probe_named(pool.probe) for pool in families.POOLS},
+}
 
 
-def measure(metric: Metric, condition: str, observations: Iterable[Observation], voice: str = "") -> Figure | None:
-    """Reduce the observations of one condition (and one voice) to a figure; None where no case asks for it."""
-    asked = [
-        f for f in observations if f.condition == condition and f.group in metric.groups and voice in ("", f.voice)
-    ]
-    if not asked:
-        return None
-    used = sum(metric.parts(f) is not None for f in asked)
-    counted = [counts_as(metric, f) for f in asked]
-    parts = np.array([p for p in counted if p is not None], dtype=np.float64).reshape(-1, 2)
-    if not len(parts):
-        return Figure(metric.name, condition, None, None, None, used, len(asked), voice)
-    value = float(reduce_parts(parts, metric.how))
-    low, high = bootstrap(parts, metric.how)
-    known = (_finite(value), _finite(low), _finite(high))
-    return Figure(metric.name, condition, known[0], known[1], known[2], used, len(asked), voice)
+def _whole(measure: Measure, pool: Pool | None = None) -> Metric:
+    return Metric(measure=measure, name=measure.name, title=measure.title, pool=pool)
 
 
-def counts_as(metric: Metric, found: Observation) -> Parts | None:
-    """Return what a clip counts as in a figure: what was measured or the worst; None where it is left out."""
-    parts = metric.parts(found)
-    return metric.worst(found) if parts is None and metric.worst is not None else parts
+ALL: dict[str, Metric] = {
+    **{measure.name: _whole(measure) for probe in families.PROBES for measure in probe.measures},
+    **{pool.measure.name: _whole(pool.measure, pool) for pool in families.POOLS},
+}
+"""Every measure over all clips that it is about, by name: what is said of any folder."""
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _of_prompts(
+    measure: Measure,
+    title: str,
+    groups: tuple[str, ...],
+    bar: float | None = None,
+    *,
+    name: str = "",
+    above_truth: float | None = None,
+) -> Metric:
+    return Metric(
+        measure=measure,
+        name=name or measure.name,
+        title=title,
+        groups=groups,
+        bar=bar,
+        above_truth=above_truth,
+    )
+
+
+def _words(group: str, bar: float | None = None, above_truth: float | None = None) -> Metric:
+    title, name = f"closed-grammar WER, {group} sentences", f"offline.wer_{group}"
+    return _of_prompts(wording.WER, title, (group,), bar, name=name, above_truth=above_truth)
+
+
+METRICS: tuple[Metric, ...] = (
+    _words("grid", 0.15, 0.06),
+    _words("talk", 0.20),
+    _words("portrait"),
+    _words("voice"),
+    _of_prompts(puppets.BALL[1], "ball: sound at the contact", ("ball",), 0.8),
+    _of_prompts(puppets.BALL_OFFSET, "ball: offset", ("ball",)),
+    _of_prompts(puppets.LIP_CORR, puppets.LIP_CORR.title, SPEAKERS, 0.85),
+    _of_prompts(puppets.LIP_OFFSET, "lips: offset", SPEAKERS, PIXEL_FRAME_MS / 2),
+    _of_prompts(puppets.LIP_WITHIN, "lips: offset within 1 pixel frame", SPEAKERS, 0.95),
+    _of_prompts(puppets.LOOKS, "looks follow the prompt", SPEAKERS, 0.95),
+    *(_of_prompts(measure, f"looks: {name}", SPEAKERS) for name, measure in puppets.EACH_LOOK.items()),
+    _of_prompts(puppets.LOOKS, "looks follow the portrait", ("portrait",), 0.95, name="exact.portrait_looks"),
+    _of_prompts(puppets.VOICE, "voice asked for, high or low", SPEAKERS, 0.95),
+    _of_prompts(voices.ONE, "the reference's voice, nearest of ten", ("voice",)),
+)
+"""What is said of held-out prompts, by group, with the bars that the shipped model is held to."""
 
 
 def meets(metric: Metric, value: float | None, truth: float | None) -> bool | None:
@@ -134,131 +159,3 @@ def meets(metric: Metric, value: float | None, truth: float | None) -> bool | No
         return abs(value) <= metric.bar
     near = metric.above_truth is None or (truth is not None and value <= truth + metric.above_truth)
     return value <= metric.bar and near
-
-
-def _errors(found: Observation) -> Parts | None:
-    return None if found.errors is None else (float(found.errors), float(len(words(found.said))))
-
-
-def _all_wrong(found: Observation) -> Parts:
-    count = float(len(words(found.said)))
-    return count, count
-
-
-def _f1(found: Observation) -> Parts | None:
-    if found.events is None:
-        return None
-    pairs, seen, heard = found.events
-    # Nothing seen and nothing heard although something should be: one missed contact.
-    return 2.0 * pairs, float(seen + heard or 2)
-
-
-def _single(name: str, scale: float = 1.0) -> Callable[[Observation], Parts | None]:
-    def parts(found: Observation) -> Parts | None:
-        value = getattr(found, name)
-        return None if value is None else (float(value) * scale, 1.0)
-
-    return parts
-
-
-def _within(seconds: float) -> Callable[[Observation], Parts | None]:
-    return lambda f: None if f.offset is None else (float(abs(f.offset) <= seconds), 1.0)
-
-
-def _look(attributes: Sequence[str]) -> Callable[[Observation], Parts | None]:
-    def parts(found: Observation) -> Parts | None:
-        if found.right is None:
-            return None
-        asked = [found.right[a] for a in attributes if a in found.right]
-        return float(sum(asked)), float(len(asked))
-
-    return parts
-
-
-def _wer(group: str, bar: float | None, above_truth: float | None) -> Metric:
-    return Metric(
-        name=f"offline.wer_{group}",
-        title=f"closed-grammar WER, {group} sentences",
-        better="down",
-        unit="wrong words per word said",
-        groups=(group,),
-        parts=_errors,
-        worst=_all_wrong,
-        how="ratio",
-        evaluator="pocketsphinx with the group's JSGF grammar, jiwer",
-        bar=bar,
-        above_truth=above_truth,
-    )
-
-
-def _share(
-    name: str,
-    title: str,
-    groups: tuple[str, ...],
-    parts: Callable[[Observation], Parts | None],
-    bar: float | None,
-    weight: float = 1.0,
-) -> Metric:
-    return Metric(
-        name=name,
-        title=title,
-        better="up",
-        unit="share",
-        groups=groups,
-        parts=parts,
-        worst=lambda found: (0.0, weight),
-        how="ratio",
-        bar=bar,
-    )
-
-
-def _offset(name: str, title: str, groups: tuple[str, ...], field: str, bar: float | None) -> Metric:
-    return Metric(
-        name=name,
-        title=title,
-        better="zero",
-        unit="ms, positive: sound late",
-        groups=groups,
-        parts=_single(field, 1000.0),
-        worst=None,
-        how="median",
-        bar=bar,
-    )
-
-
-PIXEL_FRAME = 1 / 24
-LIP_CORRELATION = Metric(
-    name="exact.lip_corr",
-    title="lips: correlation with the opening that the words heard imply",
-    better="up",
-    unit="Pearson, median over clips",
-    groups=SPEAKERS,
-    parts=_single("correlation"),
-    worst=lambda found: (0.0, 1.0),
-    how="median",
-    bar=0.85,
-)
-METRICS: tuple[Metric, ...] = (
-    _wer("grid", 0.15, 0.06),
-    _wer("talk", 0.20, None),
-    _wer("portrait", None, None),
-    _wer("voice", None, None),
-    _share("exact.event_f1@80ms", "ball: sound at the contact", ("ball",), _f1, 0.8, 2.0),
-    _offset("exact.event_offset_ms", "ball: offset", ("ball",), "event_offset", None),
-    LIP_CORRELATION,
-    _offset("exact.lip_offset_ms", "lips: offset", SPEAKERS, "offset", 1000 * PIXEL_FRAME / 2),
-    _share(
-        "exact.lip_offset_within_42ms",
-        "lips: offset within 1 pixel frame",
-        SPEAKERS,
-        _within(PIXEL_FRAME + 1e-6),
-        0.95,
-    ),
-    _share("exact.looks", "looks follow the prompt", SPEAKERS, _look(ATTRIBUTES), 0.95, len(ATTRIBUTES)),
-    *(_share(f"exact.looks_{name}", f"looks: {name}", SPEAKERS, _look((name,)), None) for name in ATTRIBUTES),
-    _share(
-        "exact.portrait_looks", "looks follow the portrait", ("portrait",), _look(ATTRIBUTES), 0.95, len(ATTRIBUTES)
-    ),
-    _share("exact.voice_class", "voice asked for, high or low", SPEAKERS, _single("voice_right"), 0.95),
-    _share("exact.voice_of_ten", "the reference's voice, nearest of ten", ("voice",), _single("voice_of_ten"), None),
-)
