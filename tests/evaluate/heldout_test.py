@@ -1,6 +1,7 @@
 """The whole command on a folder of clips, some of which are broken."""
 
 import json
+import sys
 
 import pytest
 
@@ -8,13 +9,16 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
+from phonofilm.cli import main  # noqa: E402
 from phonofilm.errors import UserError  # noqa: E402
-from phonofilm.evaluate import readings  # noqa: E402
+from phonofilm.evaluate import engine  # noqa: E402
 from phonofilm.evaluate.cases import controls  # noqa: E402
-from phonofilm.evaluate.cases.heldout import held_out, read_cases, write_prompts  # noqa: E402
+from phonofilm.evaluate.cases.heldout import held_out, read_cases, true_clip, write_prompts  # noqa: E402
 from phonofilm.evaluate.heldout import evaluate  # noqa: E402
-from phonofilm.evaluate.observe import true_clip  # noqa: E402
-from phonofilm.evaluate.report.heldout import text  # noqa: E402
+from phonofilm.evaluate.readers import lips, speech  # noqa: E402
+from phonofilm.evaluate.report.figures import voice_of  # noqa: E402
+from phonofilm.evaluate.report.heldout import tables  # noqa: E402
+from phonofilm.evaluate.report.tables import text  # noqa: E402
 from phonofilm.media import write_clip  # noqa: E402
 
 COUNTS = {"grid": 3, "portrait": 1, "ball": 1}
@@ -26,10 +30,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clips")
     cases = held_out("val", COUNTS)
     write_prompts(folder / "prompts.jsonl", cases)
-    write_clip(folder / f"{cases[0].id}.mp4", true_clip(cases[0]))
-    write_clip(folder / f"{cases[1].id}.mp4", controls.silence(true_clip(cases[1])))
+    write_clip(folder / f"{cases[0].id}.mp4", true_clip(cases[0].script))
+    write_clip(folder / f"{cases[1].id}.mp4", controls.silence(true_clip(cases[1].script)))
     (folder / f"{cases[2].id}.mp4").write_bytes(b"no clip")
-    write_clip(folder / f"{cases[4].id}.mp4", true_clip(cases[4]))
+    write_clip(folder / f"{cases[4].id}.mp4", true_clip(cases[4].script))
     return folder
 
 
@@ -73,38 +77,71 @@ def test_figures(report):
 
 
 def test_broken_clips_are_named(report):
-    problems = [o.id for o in report.observations if o.problem and o.condition == "generated"]
+    problems = [o.name for o in report.outcomes if o.problem and o.condition == "generated"]
     assert len(problems) == 2
-    assert all(name in text(report) for name in problems)
+    assert all(name in text(report, tables(report)) for name in problems)
 
 
 def test_files_hold_what_the_report_does(folder, report):
     content = json.loads((folder / "report" / "report.json").read_text())
     assert len(content["figures"]) == len(report.figures)
     assert {row["comparable_to_papers"] for row in content["figures"]} == {False}
-    assert (folder / "report" / "report.md").read_text().strip() == text(report).strip()
+    assert (folder / "report" / "report.md").read_text().strip() == text(report, tables(report)).strip()
     page = (folder / "report" / "report.html").read_text()
     assert "data:video/mp4;base64," in page
     assert "offline.wer_grid" in page
 
 
-def test_a_second_run_reads_no_clip_again(folder, report, monkeypatch):
+def test_a_second_run_measures_no_clip_again(folder, report, monkeypatch):
     seen = []
-    run = readings._run
-    monkeypatch.setattr(readings, "_run", lambda jobs, workers: seen.extend(jobs) or run(jobs, workers))
+    run = engine.spread
+    monkeypatch.setattr(engine, "spread", lambda work, jobs, count: seen.extend(jobs) or run(work, jobs, count))
     again = evaluate(folder, workers=1)
-    assert {(job.case.id, job.source) for job in seen} == {
-        (o.id, "generated") for o in report.observations if o.problem and o.condition == "generated"
+    assert {(job.entry.name, *job.conditions) for job in seen} == {
+        (o.name, o.condition) for o in report.outcomes if o.problem
     }
     assert again.figures == report.figures
 
 
 def test_a_run_that_was_killed_goes_on(folder, report):
-    store = folder / "report" / "readings.jsonl"
+    store = folder / "report" / "outcomes.jsonl"
     lines = store.read_text().splitlines()
     store.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:40])
     assert evaluate(folder, workers=1).figures == report.figures
     assert sorted(store.read_text().splitlines()) == sorted(lines)
+
+
+def test_each_voice_has_its_figures(report):
+    voices = {figure.voice for figure in report.figures} - {""}
+    assert voices == {voice_of(entry) for entry in report.entries.values()} - {""}
+    parts = [report.figure("offline.wer_grid", "truth", voice) for voice in voices]
+    assert sum(part.total for part in parts if part) == report.figure("offline.wer_grid", "truth").total
+
+
+def test_a_missing_package_stops_the_run_before_it_begins(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    with pytest.raises(UserError, match=r"offline.wer_grid cannot run: pocketsphinx .*phonofilm\[evaluate\]"):
+        evaluate(folder)
+
+
+def test_an_evaluator_that_fails_is_charged_to_no_clip(folder, monkeypatch, capsys):
+    """As where numba may not write its cache: no WER of 1, no correlation of 0, and the exit code says so."""
+    monkeypatch.setattr(lips, "align", lambda *_: 1 / 0)
+    monkeypatch.setattr(speech, "recognise", lambda *_: 1 / 0)
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", str(folder), "--workers", "1", "-o", str(folder / "failed")])
+    assert end.value.code == 2
+    said = capsys.readouterr()
+    assert "the evaluator lips (exact.lip_corr, exact.lip_offset_ms, exact.lip_offset_within_42ms) failed" in said.err
+    rows = json.loads((folder / "failed" / "report.json").read_text())["figures"]
+    by_name = {(row["metric"], row["condition"]): row for row in rows if not row["voice"]}
+    truth = by_name["exact.lip_corr", "truth"]
+    assert (truth["value"], truth["pessimistic"], truth["used"], truth["total"]) == (None, None, 0, 3)
+    # A muted clip needs no recogniser to have lost its words; one that cannot be read is still charged.
+    assert by_name["offline.wer_grid", "silent"]["value"] == 1.0
+    assert by_name["offline.wer_grid", "truth"]["value"] is None
+    assert by_name["exact.looks", "truth"]["value"] == 1.0
+    assert "What did not run" in said.out
 
 
 def test_no_clips_at_all_says_how_to_make_them(folder, tmp_path):

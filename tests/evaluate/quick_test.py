@@ -11,15 +11,16 @@ pytest.importorskip("pocketsphinx")
 
 from phonofilm.errors import UserError  # noqa: E402
 from phonofilm.evaluate.cases import controls  # noqa: E402
-from phonofilm.evaluate.observe import true_clip  # noqa: E402
+from phonofilm.evaluate.cases.heldout import true_clip  # noqa: E402
 from phonofilm.evaluate.quick import COUNTS, NAMES, WRONG, counts_of, glance, tiers_here, validation_cases  # noqa: E402
+from phonofilm.puppets import bounces  # noqa: E402
 from phonofilm.train.loop import Origin, Watch, train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def truth():
     cases = validation_cases({"grid": 2, "ball": 1})
-    return cases, [true_clip(case) for case in cases]
+    return cases, [true_clip(case.script) for case in cases]
 
 
 def test_truth_is_nearly_right_and_damage_shows(truth):
@@ -59,6 +60,12 @@ def test_without_pocketsphinx_words_are_absent_and_the_extra_is_named(truth, mon
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(UserError, match=r"needs scipy; pip install 'phonofilm\[evaluate\]'"):
         tiers_here()
+
+
+def test_an_evaluator_that_fails_is_no_wrong_clip(truth, monkeypatch):
+    monkeypatch.setattr(bounces, "read_contacts", lambda *_: 1 / 0)
+    with pytest.raises(UserError, match="the evaluator ball failed: ZeroDivisionError"):
+        glance(*truth)
 
 
 def test_figures_of_a_glance_land_in_the_log_and_in_tensorboard(truth, tmp_path):

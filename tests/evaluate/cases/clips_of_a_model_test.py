@@ -8,9 +8,11 @@ pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
 from phonofilm.evaluate.cases.clips import make_clips, request_of, untrained  # noqa: E402
+from phonofilm.evaluate.cases.entries import entry_of  # noqa: E402
 from phonofilm.evaluate.cases.heldout import held_out  # noqa: E402
+from phonofilm.evaluate.engine import measure  # noqa: E402
+from phonofilm.evaluate.heldout import through_codecs  # noqa: E402
 from phonofilm.evaluate.quick import WRONG, glancing  # noqa: E402
-from phonofilm.evaluate.readings import Job, read  # noqa: E402
 from phonofilm.generate import load  # noqa: E402
 from phonofilm.media import read_manifest  # noqa: E402
 
@@ -45,9 +47,10 @@ def test_an_untrained_model_has_the_codecs_but_other_weights(film):
 
 
 def test_the_truth_goes_through_the_codecs(model_folder, cases):
-    (reading,) = read(Job(case=cases[1], source="codecs", path=model_folder))
-    assert reading.problem == ""
-    assert reading.picture.contacts is not None
+    (job,) = through_codecs([entry_of(cases[1], model_folder)], model_folder)
+    (outcome,) = measure(job)
+    assert (outcome.condition, outcome.problem, outcome.failed) == ("codecs", "", {})
+    assert "exact.event_f1@80ms" in outcome.values
 
 
 def test_a_glance_at_the_weights_of_a_step(film, model_folder):

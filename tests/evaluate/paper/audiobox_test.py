@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from wavlm_small import SMALL, distance, noise
 
 from phonofilm.errors import UserError
+from phonofilm.evaluate.cases.digests import digest
 from phonofilm.evaluate.cases.entries import Entry
-from phonofilm.evaluate.engine import digest
 from phonofilm.evaluate.folder import Sources, choose, evaluate_folder
 from phonofilm.evaluate.paper import audiobox
 from phonofilm.evaluate.paper.wavlm import BASE, at_16_khz, layers, our_name
@@ -167,9 +167,9 @@ def test_a_folder_is_scored_with_the_users_checkpoint(checkpoint, tmp_path):
     write_clip(tmp_path / "clips" / "a.mp4", clip)
     sources = Sources(clips=tmp_path / "clips", weights={"audiobox": checkpoint})
     report = evaluate_folder(sources, tmp_path / "report", tiers=["paper.audiobox_pq@0.0.4"], num_controls=0, workers=1)
-    assert [record.measure.name for record in report.records] == list(audiobox.NAMES.values())
-    assert [record.measure.better for record in report.records] == ["up", "up", "", "up"]
-    assert all(record.used == 1 for record in report.records)
+    assert [figure.metric for figure in report.figures] == list(audiobox.NAMES.values())
+    assert [metric.better for metric in report.metrics] == ["up", "up", "", "up"]
+    assert all(figure.used == 1 for figure in report.figures)
     rows = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]
     assert all(digest(checkpoint) in row["weights"] for row in rows)
     with pytest.raises(UserError, match="needs --weights audiobox=PATH"):

@@ -160,7 +160,7 @@ def test_a_folder_is_scored_against_the_voices_of_its_prompts(checkpoint, net, t
     (tmp_path / "p.jsonl").write_text(json.dumps({"name": "a", "voice": str(tmp_path / "asked.wav")}))
     sources = Sources(clips=tmp_path / "clips", prompts=tmp_path / "p.jsonl", weights={"speaker": checkpoint})
     report = evaluate_folder(sources, tmp_path / "report", tiers=["paper"], num_controls=0, workers=1)
-    (record,) = report.records
+    (record,) = report.figures
     assert (record.measure.name, record.used, record.total) == ("paper.sim@wavlm_large_finetune", 1, 1)
     said, asked = read_clip(tmp_path / "clips" / "a.mp4").audio[0], read_wave(tmp_path / "asked.wav")[0][0]
     assert record.value == pytest.approx(similarity.similarity(net, said, asked), abs=1e-6)

@@ -131,9 +131,9 @@ def test_a_folder_is_scored_with_the_users_weights(tmp_path, net):
     write_clip(tmp_path / "clips" / "a.mp4", Clip(video=crop, audio=wave[None], fps=25.0, sample_rate=16000))
     sources = Sources(clips=tmp_path / "clips", weights={"syncnet": tmp_path / "net.model"})
     report = evaluate_folder(sources, tmp_path / "report", tiers=["paper.lse_c@lrs"], num_controls=0, workers=1)
-    names = {record.measure.name for record in report.records}
+    names = {figure.metric for figure in report.figures}
     assert names == {"paper.lse_c@lrs", "paper.lse_d@lrs", "paper.sync_offset@lrs"}  # the offset is never left out
     assert all(f"| {name} " in (tmp_path / "report" / "report.md").read_text() for name in names)
-    assert all(record.used == 1 for record in report.records)
+    assert all(figure.used == 1 for figure in report.figures)
     rows = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]
     assert all("sha256" in row["weights"] and row["comparable_to_papers"] is False for row in rows)

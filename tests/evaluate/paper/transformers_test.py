@@ -13,8 +13,8 @@ pytest.importorskip("jiwer")
 pytest.importorskip("scipy")
 
 from phonofilm.errors import UserError  # noqa: E402
+from phonofilm.evaluate.cases.digests import digest  # noqa: E402
 from phonofilm.evaluate.cases.entries import Entry  # noqa: E402
-from phonofilm.evaluate.engine import digest  # noqa: E402
 from phonofilm.evaluate.folder import Sources, choose, evaluate_folder  # noqa: E402
 from phonofilm.evaluate.paper import clap, whisper  # noqa: E402
 from phonofilm.evaluate.probes.probe import Unmeasured  # noqa: E402
@@ -125,8 +125,8 @@ def test_a_folder_is_scored_with_the_users_checkpoints(folders, tmp_path):
     (tmp_path / "p.jsonl").write_text(json.dumps({"name": "a", "say": "hello you", "sound": "rain"}))
     sources = Sources(clips=tmp_path / "clips", prompts=tmp_path / "p.jsonl", weights=folders[0])
     report = evaluate_folder(sources, tmp_path / "report", tiers=["paper"], num_controls=0, workers=1)
-    assert {record.measure.name for record in report.records} == {"paper.wer@seed_tts_en", "paper.clap@javisbench"}
-    assert all(record.used == 1 for record in report.records)
+    assert {figure.metric for figure in report.figures} == {"paper.wer@seed_tts_en", "paper.clap@javisbench"}
+    assert all(figure.used == 1 for figure in report.figures)
     rows = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]
     for name, row in zip(("whisper", "clap"), rows, strict=True):
         assert digest(folders[0][name]) in row["weights"]

@@ -17,7 +17,8 @@ for _package in ("espeakng_loader", "librosa", "scipy", "pocketsphinx", "jiwer")
     pytest.importorskip(_package)
 
 from phonofilm.evaluate.cases import controls  # noqa: E402
-from phonofilm.evaluate.cases.entries import Entry, truth_of  # noqa: E402
+from phonofilm.evaluate.cases.entries import Entry  # noqa: E402
+from phonofilm.evaluate.cases.truth import truth_of  # noqa: E402
 from phonofilm.evaluate.probes import wording  # noqa: E402
 from phonofilm.evaluate.probes.factors import FACTOR_FRECHET, FACTORS  # noqa: E402
 from phonofilm.evaluate.probes.families import PROBES  # noqa: E402

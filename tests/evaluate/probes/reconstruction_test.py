@@ -72,7 +72,7 @@ def test_a_folder_against_its_reference(tmp_path):
     for metric, sign in (("psnr", 1), ("ssim", 1), ("si_sdr", 1), ("stft", -1)):
         same, other = (found[name].values[f"exact.recon_{metric}"][0] for name in ("same", "other"))
         assert sign * same > sign * other
-    assert report.record("exact.recon_psnr").used == 2
+    assert report.figure("exact.recon_psnr").used == 2
     assert found["extra"].missed == {"reconstruction": "no reference of that name"}
 
 

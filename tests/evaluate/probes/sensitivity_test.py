@@ -12,7 +12,8 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("scipy")
 
 from phonofilm.evaluate.cases import controls  # noqa: E402
-from phonofilm.evaluate.cases.entries import Entry, truth_of  # noqa: E402
+from phonofilm.evaluate.cases.entries import Entry  # noqa: E402
+from phonofilm.evaluate.cases.truth import truth_of  # noqa: E402
 from phonofilm.evaluate.probes import emotion, factors, identity, keys, picture, turns, voices  # noqa: E402
 from phonofilm.evaluate.probes.probe import Examined  # noqa: E402
 from phonofilm.puppets.corpus import truth  # noqa: E402

@@ -1,32 +1,42 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from phonofilm.evaluate.report.heldout import Report, main_table, markdown, page, tables, text, write_report
-from phonofilm.evaluate.report.metrics import METRICS, Observation, measure
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.cases.truth import Truth
+from phonofilm.evaluate.engine import Outcome
+from phonofilm.evaluate.heldout import scored
+from phonofilm.evaluate.report.heldout import main_table, tables
+from phonofilm.evaluate.report.page import as_film, page, write_report
+from phonofilm.evaluate.report.tables import markdown, text
 
 
-def seen(number, condition, **found):
+def entry(number, folder):
+    said = ("set <b> now",)
+    truth = Truth(stage="speaker", grammar="grid", voices=("ada",), rates=(180,), said=said, looks=({"hair": "red"},))
     name = f"test-grid-{number}"
-    return Observation(id=name, group="grid", voice="ada", condition=condition, said="set <b> now", **found)
+    return Entry(name=name, path=folder / f"{name}.mp4", group="grid", lines=said, truth=truth)
+
+
+def seen(number, condition, *, errors=None, correlation=0.9, offset=0.0, **more):
+    values = {}
+    if errors is not None:
+        values = {"offline.wer_jsgf": (float(errors), 3.0), "exact.lip_corr": (correlation, 1.0)}
+        values["exact.lip_offset_ms"] = (offset, 1.0)
+    return Outcome(name=f"test-grid-{number}", condition=condition, values=values, **more)
 
 
 @pytest.fixture
-def report():
-    observations = (
-        seen(0, "generated", errors=1, heard="set", correlation=0.9, offset=0.01),
+def report(tmp_path):
+    outcomes = (
+        seen(0, "generated", errors=1, offset=10.0, observed={"said": "set <b> now", "heard": "set"}),
         seen(1, "generated", problem="UserError: no such file"),
-        seen(0, "truth", errors=0, correlation=0.99, offset=0.0),
-        seen(1, "truth", errors=0, correlation=0.98, offset=0.0),
+        seen(0, "truth", errors=0, correlation=0.99),
+        seen(1, "truth", errors=0, correlation=0.98),
     )
-    found = (
-        measure(metric, condition, observations, voice)
-        for metric in METRICS
-        for condition in ("generated", "truth")
-        for voice in ("", "ada")
-    )
-    figures = tuple(figure for figure in found if figure)
-    return Report(observations=observations, figures=figures, about={"clips": "here"})
+    return replace(scored([entry(k, tmp_path) for k in range(2)], outcomes), about={"clips": "here"})
 
 
 def test_main_table_has_figure_interval_coverage_bar_and_verdict(report):
@@ -44,13 +54,25 @@ def test_markdown_lines_up(report):
 
 
 def test_text_names_what_could_not_be_read(report):
-    assert "- test-grid-1 (generated): UserError: no such file" in text(report)
-    assert "clips: here" in text(report)
+    written = text(report, tables(report))
+    assert "- test-grid-1: UserError: no such file" in written
+    assert "clips: here" in written
+    assert "What did not run" not in written
+
+
+def test_text_names_evaluators_that_failed(report):
+    outcomes = (*report.outcomes, seen(0, "late", failed={"lips": "RuntimeError: cannot cache"}))
+    failed = scored(list(report.entries.values()), outcomes)
+    written = text(failed, tables(failed))
+    assert "# What did not run" in written
+    assert (
+        "the evaluator lips (exact.lip_corr, exact.lip_offset_ms, exact.lip_offset_within_42ms) failed on 1" in written
+    )
 
 
 def test_page_escapes_and_embeds(report, tmp_path):
     (tmp_path / "test-grid-0.mp4").write_bytes(b"film")
-    html = page(report, tmp_path)
+    html = page(report, tables(report), as_film)
     assert "set &lt;b&gt; now" in html
     assert "set <b> now" not in html
     assert "data:video/mp4;base64,ZmlsbQ==" in html
@@ -59,15 +81,17 @@ def test_page_escapes_and_embeds(report, tmp_path):
 
 
 def test_files(report, tmp_path):
-    write_report(report, tmp_path, tmp_path)
+    write_report(report, tables(report), tmp_path, as_film)
     content = json.loads((tmp_path / "report.json").read_text())
     (row,) = [
         row
         for row in content["figures"]
         if (row["metric"], row["condition"], row["voice"]) == ("offline.wer_grid", "generated", "")
     ]
-    assert row["value"] == pytest.approx(2 / 3)
+    assert row["value"] == row["pessimistic"] == pytest.approx(2 / 3)
     assert (row["used"], row["total"], row["better"]) == (1, 2, "down")
     assert row["comparable_to_papers"] is False
+    assert row["evaluator_version"]
     assert "60 dB" in row["preparation"]
     assert len((tmp_path / "clips.jsonl").read_text().splitlines()) == 4
+    assert not Path(tmp_path / "report").exists()

@@ -120,7 +120,7 @@ def _asked(path: Path, names: Container[str]) -> dict[str, dict[str, Any]]:
     for number, row in read_rows(path):
         name = _of_row(row, number, names)
         found[name] = {
-            "lines": _said(row, f"{path}, line {number}"),
+            "lines": _said(row, f"{path}, {name}"),
             "sound": str(row.get("sound") or ""),
             "speaker": str(row.get("speaker") or ""),
             "voices": _voices(row),

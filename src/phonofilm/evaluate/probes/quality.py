@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -71,7 +72,7 @@ def _read_dnsmos(entry: Entry, clip: Clip) -> Found:
     wave = _wave(clip)
     from speechmos import dnsmos  # pyright: ignore[reportMissingImports]
 
-    found = dnsmos.run(wave, sr=RATE)
+    found: Any = dnsmos.run(wave, sr=RATE)
     return Found(values={P808.name: (float(found["p808_mos"]), 1.0), OVERALL.name: (float(found["ovrl_mos"]), 1.0)})
 
 
