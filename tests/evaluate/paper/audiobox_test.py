@@ -170,7 +170,7 @@ def test_a_folder_is_scored_with_the_users_checkpoint(checkpoint, tmp_path):
     assert [figure.metric for figure in report.figures] == list(audiobox.NAMES.values())
     assert [metric.better for metric in report.metrics] == ["up", "up", "", "up"]
     assert all(figure.used == 1 for figure in report.figures)
-    rows = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]
+    rows = json.loads((tmp_path / "report" / "report.json").read_text())["figures"]
     assert all(digest(checkpoint) in row["weights"] for row in rows)
     with pytest.raises(UserError, match="needs --weights audiobox=PATH"):
         choose(["paper.audiobox_ce@0.0.4"])

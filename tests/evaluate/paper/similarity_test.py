@@ -148,7 +148,7 @@ def test_recordings_of_voices_come_with_the_prompts(tmp_path):
     entries = find_entries(tmp_path, prompts=tmp_path / "p.jsonl")
     assert [entry.voices for entry in entries] == [(voice,), (voice, voice), ()]
     assert [similarity.SIM.wants(entry) for entry in entries] == [True, False, False]
-    job = Job(entry=entries[0], condition="clips", probes=("similarity",))
+    job = Job(entry=entries[0], probes=("similarity",))
     before = job.key()
     write_wave(voice, noise(2000, 8), 16000)
     assert job.key() != before  # another recording is another question
@@ -160,7 +160,7 @@ def test_a_folder_is_scored_against_the_voices_of_its_prompts(checkpoint, net, t
     (tmp_path / "p.jsonl").write_text(json.dumps({"name": "a", "voice": str(tmp_path / "asked.wav")}))
     sources = Sources(clips=tmp_path / "clips", prompts=tmp_path / "p.jsonl", weights={"speaker": checkpoint})
     report = evaluate_folder(sources, tmp_path / "report", tiers=["paper"], num_controls=0, workers=1)
-    (record,) = report.figures
-    assert (record.measure.name, record.used, record.total) == ("paper.sim@wavlm_large_finetune", 1, 1)
+    (figure,) = report.figures
+    assert (figure.metric, figure.used, figure.total) == ("paper.sim@wavlm_large_finetune", 1, 1)
     said, asked = read_clip(tmp_path / "clips" / "a.mp4").audio[0], read_wave(tmp_path / "asked.wav")[0][0]
-    assert record.value == pytest.approx(similarity.similarity(net, said, asked), abs=1e-6)
+    assert figure.value == pytest.approx(similarity.similarity(net, said, asked), abs=1e-6)

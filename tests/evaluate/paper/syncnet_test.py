@@ -135,5 +135,5 @@ def test_a_folder_is_scored_with_the_users_weights(tmp_path, net):
     assert names == {"paper.lse_c@lrs", "paper.lse_d@lrs", "paper.sync_offset@lrs"}  # the offset is never left out
     assert all(f"| {name} " in (tmp_path / "report" / "report.md").read_text() for name in names)
     assert all(figure.used == 1 for figure in report.figures)
-    rows = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]
+    rows = json.loads((tmp_path / "report" / "report.json").read_text())["figures"]
     assert all("sha256" in row["weights"] and row["comparable_to_papers"] is False for row in rows)

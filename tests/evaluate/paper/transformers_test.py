@@ -127,7 +127,7 @@ def test_a_folder_is_scored_with_the_users_checkpoints(folders, tmp_path):
     report = evaluate_folder(sources, tmp_path / "report", tiers=["paper"], num_controls=0, workers=1)
     assert {figure.metric for figure in report.figures} == {"paper.wer@seed_tts_en", "paper.clap@javisbench"}
     assert all(figure.used == 1 for figure in report.figures)
-    rows = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]
+    rows = json.loads((tmp_path / "report" / "report.json").read_text())["figures"]
     for name, row in zip(("whisper", "clap"), rows, strict=True):
         assert digest(folders[0][name]) in row["weights"]
     assert "--weights syncnet=PATH" in report.missing["paper.lse_c@lrs"]

@@ -110,6 +110,7 @@ BALL_OFFSET = Measure(
 
 def opening_heard(truth: Truth, wave: Float[Tensor, "1 N"], num_frames: int, fps: float) -> np.ndarray:
     """The opening of a puppet's mouth that says the truth's first line when its words are heard in the sound."""
+    from phonofilm.loudness import PEAK
     from phonofilm.puppets.mouth import opening_curve
     from phonofilm.puppets.sounds import level
     from phonofilm.puppets.voice import Phoneme, speak
@@ -117,11 +118,12 @@ def opening_heard(truth: Truth, wave: Float[Tensor, "1 N"], num_frames: int, fps
     if wave.shape[-1] < SAMPLE_RATE // 4:
         raise Unmeasured("less than 0.25 s of sound")
     said = speak(truth.said[0], truth.voices[0], rate=truth.rates[0], emotion=truth.emotion or "neutral")
-    start = truth.turns[0][0] if truth.turns else 0.0
+    place = round((truth.turns[0][0] if truth.turns else 0.0) * SAMPLE_RATE)
+    start = place / SAMPLE_RATE
     reference = torch.zeros(1, wave.shape[-1])
-    place = round(start * SAMPLE_RATE)
-    room = max(0, min(len(said.wave), reference.shape[-1] - place))
-    reference[0, place : place + room] = level(said.wave)[:room]
+    own = level(said.wave)[: max(0, wave.shape[-1] - place)]
+    reference[0, place : place + len(own)] = own
+    reference = (reference.clamp(-PEAK, PEAK) * 32767).round() / 32767  # on the grid of the true clip's sound
     times = lips.align(reference, wave, SAMPLE_RATE)
     if times.likeness < lips.LEAST_LIKENESS:
         raise Unmeasured("nothing in the sound is like the words")
