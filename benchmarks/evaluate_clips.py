@@ -14,7 +14,7 @@ from phonofilm.evaluate.engine import DAMAGED, Job, measure, measure_clip
 from phonofilm.evaluate.folder import choose
 from phonofilm.evaluate.heldout import probes_of
 from phonofilm.evaluate.probes.families import PROBES
-from phonofilm.media import write_clip
+from phonofilm.files.media import write_clip
 
 
 def measure_cases(cases):

@@ -21,7 +21,7 @@ from phonofilm.evaluate.probes.families import PROBES  # noqa: E402
 from phonofilm.evaluate.readers import pitch  # noqa: E402
 from phonofilm.evaluate.report.folder import tables  # noqa: E402
 from phonofilm.evaluate.report.tables import text  # noqa: E402
-from phonofilm.media import Limits, read_clip, write_clip  # noqa: E402
+from phonofilm.files.media import Limits, read_clip, write_clip  # noqa: E402
 from phonofilm.puppets import readback  # noqa: E402
 from phonofilm.puppets.corpus import truth  # noqa: E402
 from phonofilm.puppets.performance import perform  # noqa: E402

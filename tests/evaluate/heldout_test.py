@@ -19,7 +19,7 @@ from phonofilm.evaluate.readers import lips, speech  # noqa: E402
 from phonofilm.evaluate.report.figures import voice_of  # noqa: E402
 from phonofilm.evaluate.report.heldout import tables  # noqa: E402
 from phonofilm.evaluate.report.tables import text  # noqa: E402
-from phonofilm.media import write_clip  # noqa: E402
+from phonofilm.files.media import write_clip  # noqa: E402
 
 COUNTS = {"grid": 3, "portrait": 1, "ball": 1}
 

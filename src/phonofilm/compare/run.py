@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from phonofilm.compare import work
 from phonofilm.compare.page import Result, write_page, write_result
-from phonofilm.compare.plan import Comparison, Job
+from phonofilm.compare.plan import ArmJob, Comparison
 from phonofilm.compare.work import Machine
 from phonofilm.evaluate.cases.entries import entry_of
 from phonofilm.evaluate.cases.heldout import Case, held_out, read_cases, write_prompts
@@ -35,12 +35,12 @@ def compare(comparison: Comparison, machine: Machine, world: World, *, page: Pat
     check_packages()
     cases = cases_of(comparison, world)
     for job in comparison.part(*machine.part):
-        if world.told(work.is_done(comparison, job)):
+        if world.broadcast(work.is_done(comparison, job)):
             continue
         with alone(job.training, world) as free:
             if free:
                 tell(comparison, job, world)
-                work.do(comparison, job, cases, machine, world)
+                work.run_job(comparison, job, cases, machine, world)
     if not world.first:
         return False
     left = [job for job in comparison.jobs if not work.is_done(comparison, job)]
@@ -68,12 +68,12 @@ def alone(folder: Path, world: World) -> Iterator[bool]:
         except Timeout:
             free = False
     try:
-        yield world.told(free)
+        yield world.broadcast(free)
     finally:
         lock.release()
 
 
-def tell(comparison: Comparison, job: Job, world: World) -> None:
+def tell(comparison: Comparison, job: ArmJob, world: World) -> None:
     """Say which job begins."""
     if world.first:
         number = comparison.jobs.index(job) + 1
@@ -116,7 +116,7 @@ def gather(comparison: Comparison, cases: tuple[Case, ...], machine: Machine) ->
     )
 
 
-def _of(jobs: Sequence[Job], arm: str) -> list[Job]:
+def _of(jobs: Sequence[ArmJob], arm: str) -> list[ArmJob]:
     return [job for job in jobs if job.arm == arm]
 
 

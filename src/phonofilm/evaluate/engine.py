@@ -25,14 +25,14 @@ from phonofilm.evaluate.cases.heldout import script_named, true_clip
 from phonofilm.evaluate.probes.families import probe_named
 from phonofilm.evaluate.probes.probe import LIMITS, Examined, Found, Parts, Probe, Unmeasured
 from phonofilm.evaluate.workers import spread
-from phonofilm.media import read_clip, replacing
+from phonofilm.files.media import read_clip, replacing
 from phonofilm.types import Clip
 
 EDITION = 6
 """Counts up when a measure changes, so that no outcome of another edition is used again."""
 SILENCE = 1e-3
 DAMAGED = {
-    "late": controls.delay_sound,
+    "late": controls.delay_audio,
     "silent": controls.silence,
     "frozen": controls.freeze,
     "noisy": controls.add_noise,
@@ -146,7 +146,7 @@ def measure_clip(job: Job, clip: Clip, other: Clip | None = None) -> list[Outcom
 def _under(condition: str, clip: Clip, other: Clip | None) -> Clip:
     if condition == SHUFFLED:
         assert other is not None
-        return controls.swap_sound(clip, other)
+        return controls.swap_audio(clip, other)
     return DAMAGED[condition](clip) if condition in DAMAGED else clip
 
 

@@ -121,11 +121,11 @@ def generated(entries: Sequence[Entry]) -> list[Job]:
 def _by_model(model: str, cases: Sequence[Case], entries: Sequence[Entry], clips: Path) -> list[Job]:
     """Generate what is missing; the controls that a model makes: true clips through its codecs, untrained clips."""
     from phonofilm.evaluate.cases.clips import make_clips, untrained
-    from phonofilm.generate import find_model, load
+    from phonofilm.generation.pipeline import find_model, load
 
-    film = load(model)
-    make_clips(film, cases, clips)
-    make_clips(untrained(film), cases[::UNTRAINED_EVERY], clips / "untrained")
+    pipeline = load(model)
+    make_clips(pipeline, cases, clips)
+    make_clips(untrained(pipeline), cases[::UNTRAINED_EVERY], clips / "untrained")
     some = [replace(entry, path=clips / "untrained" / entry.path.name) for entry in entries[::UNTRAINED_EVERY]]
     return [
         *through_codecs(entries, find_model(model)[1]),

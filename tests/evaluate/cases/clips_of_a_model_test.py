@@ -1,4 +1,4 @@
-"""The held-out prompts through a whole random model: the plumbing of generation, codecs and the glance in training."""
+"""The held-out prompts through a whole random model: the plumbing of generation, codecs and scores in training."""
 
 import pytest
 import torch
@@ -12,9 +12,9 @@ from phonofilm.evaluate.cases.entries import entry_of  # noqa: E402
 from phonofilm.evaluate.cases.heldout import held_out  # noqa: E402
 from phonofilm.evaluate.engine import measure  # noqa: E402
 from phonofilm.evaluate.heldout import through_codecs  # noqa: E402
-from phonofilm.evaluate.quick import WRONG, glancing  # noqa: E402
-from phonofilm.generate import load  # noqa: E402
-from phonofilm.media import read_manifest  # noqa: E402
+from phonofilm.evaluate.quick import WRONG, clip_scoring  # noqa: E402
+from phonofilm.files.media import read_manifest  # noqa: E402
+from phonofilm.generation.pipeline import load  # noqa: E402
 
 COUNTS = {"portrait": 1, "ball": 1}
 
@@ -25,23 +25,23 @@ def cases():
 
 
 @pytest.fixture(scope="module")
-def film(model_folder):
+def pipeline(model_folder):
     return load(str(model_folder)).adjusted(steps=1)
 
 
-def test_clips_are_made_once_and_name_their_model(film, cases, tmp_path, monkeypatch):
-    make_clips(film, cases, tmp_path)
+def test_clips_are_made_once_and_name_their_model(pipeline, cases, tmp_path, monkeypatch):
+    make_clips(pipeline, cases, tmp_path)
     assert read_manifest(tmp_path / f"{cases[0].id}.mp4")["task"] == "i2av"
     assert read_manifest(tmp_path / f"{cases[1].id}.mp4")["prompt"]["scene"] == cases[1].prompt.scene
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.mp4")}
-    make_clips(film, cases, tmp_path)
+    make_clips(pipeline, cases, tmp_path)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.mp4")} == before
 
 
-def test_an_untrained_model_has_the_codecs_but_other_weights(film):
-    control = untrained(film)
-    assert control.checkpoint.video_codec is film.checkpoint.video_codec
-    pairs = zip(control.checkpoint.backbone.parameters(), film.checkpoint.backbone.parameters(), strict=True)
+def test_an_untrained_model_has_the_codecs_but_other_weights(pipeline):
+    control = untrained(pipeline)
+    assert control.checkpoint.video_codec is pipeline.checkpoint.video_codec
+    pairs = zip(control.checkpoint.backbone.parameters(), pipeline.checkpoint.backbone.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs)
     assert control.manifest(request_of(held_out("val", {"ball": 1})[0]))["weights"] == "untrained"
 
@@ -53,8 +53,8 @@ def test_the_truth_goes_through_the_codecs(model_folder, cases):
     assert "exact.event_f1@80ms" in outcome.values
 
 
-def test_a_glance_at_the_weights_of_a_step(film, model_folder):
-    hook = glancing(film.checkpoint.experiment, model_folder, counts={"ball": 1})
-    figures = hook(0, film.checkpoint.backbone)
-    assert set(figures) == {"glance/event_f1", WRONG}
-    assert figures[WRONG] == pytest.approx(1 - figures["glance/event_f1"])
+def test_clips_are_scored_with_the_weights_of_a_step(pipeline, model_folder):
+    hook = clip_scoring(pipeline.checkpoint.experiment, model_folder, counts={"ball": 1})
+    figures = hook(0, pipeline.checkpoint.backbone)
+    assert set(figures) == {"eval_clips/event_f1", WRONG}
+    assert figures[WRONG] == pytest.approx(1 - figures["eval_clips/event_f1"])

@@ -19,7 +19,7 @@ from phonofilm.evaluate.folder import Sources, evaluate_folder
 from phonofilm.evaluate.paper import similarity
 from phonofilm.evaluate.paper.wavlm import LARGE, at_16_khz, layers
 from phonofilm.evaluate.probes.probe import Examined, Unmeasured
-from phonofilm.media import read_clip, read_wave, write_clip, write_wave
+from phonofilm.files.media import read_clip, read_wave, write_clip, write_wave
 from phonofilm.types import Clip
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -18,7 +18,7 @@ from phonofilm.evaluate.cases.entries import Entry  # noqa: E402
 from phonofilm.evaluate.folder import Sources, choose, evaluate_folder  # noqa: E402
 from phonofilm.evaluate.paper import clap, whisper  # noqa: E402
 from phonofilm.evaluate.probes.probe import Unmeasured  # noqa: E402
-from phonofilm.media import write_clip  # noqa: E402
+from phonofilm.files.media import write_clip  # noqa: E402
 from phonofilm.types import Clip  # noqa: E402
 
 

@@ -7,6 +7,8 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
+from phonofilm.recipes.lookup import find_recipe  # noqa: E402
+
 from phonofilm.cli.generate import read_jobs  # noqa: E402
 from phonofilm.evaluate.cases import controls  # noqa: E402
 from phonofilm.evaluate.cases.clips import request_of  # noqa: E402
@@ -15,11 +17,10 @@ from phonofilm.evaluate.cases.heldout import held_out, read_cases, true_clip, wr
 from phonofilm.evaluate.engine import DAMAGED, SHUFFLED, Job, measure, measure_clip  # noqa: E402
 from phonofilm.evaluate.heldout import generated, probes_of  # noqa: E402
 from phonofilm.evaluate.probes import wording  # noqa: E402
-from phonofilm.experiment import find_recipe  # noqa: E402
+from phonofilm.generation.request import brought  # noqa: E402
 from phonofilm.puppets.performance import perform  # noqa: E402
 from phonofilm.puppets.sounds import level  # noqa: E402
 from phonofilm.puppets.voice import SAMPLE_RATE, speak  # noqa: E402
-from phonofilm.request import brought  # noqa: E402
 from phonofilm.types import Clip  # noqa: E402
 
 
@@ -79,7 +80,7 @@ def test_shuffled_clips_meet_prompts_that_are_not_their_own(cases, entries):
     found = measure_clip(
         Job(entry=entries[0], probes=probes_of(entries[0]), conditions=(SHUFFLED,), partner=entries[1]), one, two
     )[0].values
-    swapped = controls.swap_sound(one, two)
+    swapped = controls.swap_audio(one, two)
     own, other = (measured(entry, swapped)["clips"].values for entry in entries[:2])
     for name in ("exact.lip_corr", "exact.looks"):
         assert found[name] == other[name]

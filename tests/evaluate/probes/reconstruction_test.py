@@ -12,7 +12,7 @@ from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.folder import Sources, evaluate_folder
 from phonofilm.evaluate.probes import quality, reconstruction
 from phonofilm.evaluate.probes.probe import Unmeasured
-from phonofilm.media import read_clip, write_clip
+from phonofilm.files.media import read_clip, write_clip
 from phonofilm.types import Clip
 
 

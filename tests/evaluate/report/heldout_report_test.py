@@ -71,7 +71,7 @@ def test_text_names_evaluators_that_failed(report):
 
 
 def test_page_escapes_and_embeds(report, tmp_path):
-    (tmp_path / "test-grid-0.mp4").write_bytes(b"film")
+    (tmp_path / "test-grid-0.mp4").write_bytes(b"pipeline")
     html = page(report, tables(report), as_film)
     assert "set &lt;b&gt; now" in html
     assert "set <b> now" not in html

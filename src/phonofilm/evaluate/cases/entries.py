@@ -15,7 +15,7 @@ from phonofilm.evaluate.cases.digests import digest
 from phonofilm.evaluate.cases.heldout import Case, script_named
 from phonofilm.evaluate.cases.rows import read_rows
 from phonofilm.evaluate.cases.truth import Truth, truth_of, truth_of_script
-from phonofilm.prompts import prompt_of_line, speech_of
+from phonofilm.generation.prompts import prompt_of_line, speech_of
 
 NUM_OTHERS = 19
 WHO = re.compile(r"^\s*[A-Za-z][\w-]*=")

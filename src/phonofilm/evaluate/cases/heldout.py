@@ -19,13 +19,13 @@ from tqdm import tqdm
 
 from phonofilm.errors import UserError
 from phonofilm.evaluate.cases.rows import read_rows
-from phonofilm.media import replacing, write_wave
+from phonofilm.files.media import replacing, write_wave
 from phonofilm.puppets.performance import perform
 from phonofilm.puppets.references import references
 from phonofilm.puppets.script import Script, write_script
 from phonofilm.puppets.stage import draw
 from phonofilm.puppets.voice import SAMPLE_RATE, VOICES
-from phonofilm.types import Clip, Prompt, Sound
+from phonofilm.types import Audio, Clip, Prompt
 
 COUNTS = {"grid": 70, "talk": 60, "portrait": 30, "ball": 40}
 """Clips per group, 200 together; where somebody speaks, equally many for each voice."""
@@ -133,10 +133,10 @@ def portrait(script: Script) -> np.ndarray:
     return draw([perform(script)], size=SIZE).video[0, 0].permute(1, 2, 0).numpy()
 
 
-def reference(case: Case) -> Sound:
+def reference(case: Case) -> Audio:
     """Speak the reference voice of a voice case: another sentence of the split in the true clip's voice, at 16 kHz."""
     split = case.id.partition("-")[0]
-    return Sound(references({"": case.voice}, [case.words], seed=case.script.seed, split=split)[""], SAMPLE_RATE)
+    return Audio(references({"": case.voice}, [case.words], seed=case.script.seed, split=split)[""], SAMPLE_RATE)
 
 
 def write_prompts(path: Path, cases: Sequence[Case]) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from phonofilm.errors import UserError
 from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.probes.probe import AUDIO, Found, Measure, Probe, Unmeasured
-from phonofilm.media import resample
+from phonofilm.files.media import resample
 from phonofilm.types import Clip
 
 RATE = 48000

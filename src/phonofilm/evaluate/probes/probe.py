@@ -20,8 +20,8 @@ from torch import Tensor
 from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.readers import lips, pitch
 from phonofilm.evaluate.readers.speech import SAMPLE_RATE
-from phonofilm.media import Limits
-from phonofilm.resample import resample
+from phonofilm.files.media import Limits
+from phonofilm.files.resample import resample
 from phonofilm.types import Clip
 
 TIERS = ("exact", "offline", "paper")

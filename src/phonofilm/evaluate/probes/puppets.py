@@ -110,7 +110,7 @@ BALL_OFFSET = Measure(
 
 def opening_heard(truth: Truth, wave: Float[Tensor, "1 N"], num_frames: int, fps: float) -> np.ndarray:
     """The opening of a puppet's mouth that says the truth's first line when its words are heard in the sound."""
-    from phonofilm.loudness import PEAK
+    from phonofilm.files.loudness import PEAK
     from phonofilm.puppets.mouth import opening_curve
     from phonofilm.puppets.sounds import level
     from phonofilm.puppets.voice import Phoneme, speak

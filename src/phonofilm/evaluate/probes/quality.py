@@ -15,7 +15,7 @@ from jaxtyping import Float
 from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.probes.probe import AUDIO, Found, Measure, Pool, Probe, Unmeasured
 from phonofilm.evaluate.readers.lips import SILENCE
-from phonofilm.resample import resample
+from phonofilm.files.resample import resample
 from phonofilm.types import Clip
 
 RATE = 16000

@@ -13,8 +13,8 @@ from torch.nn.functional import avg_pool2d
 from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.probes.probe import AUDIO, LIMITS, VIDEO, Found, Measure, Probe, Unmeasured
 from phonofilm.evaluate.readers.lips import SILENCE
-from phonofilm.media import read_clip
-from phonofilm.resample import resample
+from phonofilm.files.media import read_clip
+from phonofilm.files.resample import resample
 from phonofilm.types import Clip
 
 BEST = 100.0

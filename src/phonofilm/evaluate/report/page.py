@@ -15,7 +15,7 @@ from phonofilm.evaluate.report import plots
 from phonofilm.evaluate.report.metrics import ALL
 from phonofilm.evaluate.report.plots import Interval, Point
 from phonofilm.evaluate.report.tables import Report, Table, hypertext, not_run, number, records, text, troubles
-from phonofilm.media import Limits, read_clip, replacing
+from phonofilm.files.media import Limits, read_clip, replacing
 
 STYLE = """body { font: 15px/1.5 system-ui, sans-serif; margin: 2em; max-width: 110em; color: #222 }
 table { border-collapse: collapse; display: block; overflow-x: auto } td, th { padding: .2em .7em; text-align: left;
