@@ -11,23 +11,23 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.errors import UserError  # noqa: E402
-from phonofilm.evaluate import engine  # noqa: E402
-from phonofilm.evaluate.cases.entries import find_entries  # noqa: E402
-from phonofilm.evaluate.cases.heldout import are_held_out, held_out  # noqa: E402
-from phonofilm.evaluate.folder import Sources, choose, evaluate_folder  # noqa: E402
-from phonofilm.evaluate.probes import probe  # noqa: E402
-from phonofilm.evaluate.probes.families import PROBES  # noqa: E402
-from phonofilm.evaluate.readers import pitch  # noqa: E402
-from phonofilm.evaluate.report.folder import tables  # noqa: E402
-from phonofilm.evaluate.report.tables import text  # noqa: E402
-from phonofilm.files.media import Limits, read_clip, write_clip  # noqa: E402
-from phonofilm.puppets import readback  # noqa: E402
-from phonofilm.puppets.corpus import truth  # noqa: E402
-from phonofilm.puppets.performance import perform  # noqa: E402
-from phonofilm.puppets.script import write_script  # noqa: E402
-from phonofilm.puppets.stage import draw  # noqa: E402
-from phonofilm.types import Clip  # noqa: E402
+from phonofilm.errors import UserError
+from phonofilm.evaluate import engine
+from phonofilm.evaluate.cases.entries import find_entries
+from phonofilm.evaluate.cases.heldout import are_held_out, held_out
+from phonofilm.evaluate.folder import Sources, choose, evaluate_folder
+from phonofilm.evaluate.probes import probe
+from phonofilm.evaluate.probes.families import PROBES
+from phonofilm.evaluate.readers import pitch
+from phonofilm.evaluate.report.folder import tables
+from phonofilm.evaluate.report.tables import text
+from phonofilm.files.media import Limits, read_clip, write_clip
+from phonofilm.puppets import readback
+from phonofilm.puppets.corpus import truth
+from phonofilm.puppets.performance import perform
+from phonofilm.puppets.script import write_script
+from phonofilm.puppets.stage import draw
+from phonofilm.types import Clip
 
 BESIDE = (folder / "shared" / "clips" for folder in Path(__file__).resolve().parents)
 REAL = next((folder for folder in BESIDE if folder.is_dir()), Path("shared/clips"))

@@ -9,17 +9,17 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.cli import main  # noqa: E402
-from phonofilm.errors import UserError  # noqa: E402
-from phonofilm.evaluate import engine  # noqa: E402
-from phonofilm.evaluate.cases import controls  # noqa: E402
-from phonofilm.evaluate.cases.heldout import held_out, read_cases, true_clip, write_prompts  # noqa: E402
-from phonofilm.evaluate.heldout import evaluate  # noqa: E402
-from phonofilm.evaluate.readers import lips, speech  # noqa: E402
-from phonofilm.evaluate.report.figures import voice_of  # noqa: E402
-from phonofilm.evaluate.report.heldout import tables  # noqa: E402
-from phonofilm.evaluate.report.tables import text  # noqa: E402
-from phonofilm.files.media import write_clip  # noqa: E402
+from phonofilm.cli import main
+from phonofilm.errors import UserError
+from phonofilm.evaluate import engine
+from phonofilm.evaluate.cases import controls
+from phonofilm.evaluate.cases.heldout import held_out, read_cases, true_clip, write_prompts
+from phonofilm.evaluate.heldout import evaluate
+from phonofilm.evaluate.readers import lips, speech
+from phonofilm.evaluate.report.figures import voice_of
+from phonofilm.evaluate.report.heldout import tables
+from phonofilm.evaluate.report.tables import text
+from phonofilm.files.media import write_clip
 
 COUNTS = {"grid": 3, "portrait": 1, "ball": 1}
 

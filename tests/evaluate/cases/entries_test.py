@@ -6,11 +6,11 @@ import pytest
 
 pytest.importorskip("espeakng_loader")
 
-from phonofilm.cli.generate import read_jobs  # noqa: E402
-from phonofilm.errors import UserError  # noqa: E402
-from phonofilm.evaluate.cases.entries import entry_of, find_entries  # noqa: E402
-from phonofilm.evaluate.cases.heldout import held_out  # noqa: E402
-from phonofilm.evaluate.cases.rows import read_rows  # noqa: E402
+from phonofilm.cli.generate import read_jobs
+from phonofilm.errors import UserError
+from phonofilm.evaluate.cases.entries import entry_of, find_entries
+from phonofilm.evaluate.cases.heldout import held_out
+from phonofilm.evaluate.cases.rows import read_rows
 
 ROWS = [
     {"name": "x.mp4", "scene": "a ball", "say": "set white now"},

@@ -7,21 +7,20 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.recipes.lookup import find_recipe  # noqa: E402
-
-from phonofilm.cli.generate import read_jobs  # noqa: E402
-from phonofilm.evaluate.cases import controls  # noqa: E402
-from phonofilm.evaluate.cases.clips import request_of  # noqa: E402
-from phonofilm.evaluate.cases.entries import entry_of  # noqa: E402
-from phonofilm.evaluate.cases.heldout import held_out, read_cases, true_clip, write_prompts  # noqa: E402
-from phonofilm.evaluate.engine import DAMAGED, SHUFFLED, Job, measure, measure_clip  # noqa: E402
-from phonofilm.evaluate.heldout import generated, probes_of  # noqa: E402
-from phonofilm.evaluate.probes import wording  # noqa: E402
-from phonofilm.generation.request import brought  # noqa: E402
-from phonofilm.puppets.performance import perform  # noqa: E402
-from phonofilm.puppets.sounds import level  # noqa: E402
-from phonofilm.puppets.voice import SAMPLE_RATE, speak  # noqa: E402
-from phonofilm.types import Clip  # noqa: E402
+from phonofilm.cli.generate import read_jobs
+from phonofilm.evaluate.cases import controls
+from phonofilm.evaluate.cases.clips import request_of
+from phonofilm.evaluate.cases.entries import entry_of
+from phonofilm.evaluate.cases.heldout import held_out, read_cases, true_clip, write_prompts
+from phonofilm.evaluate.engine import DAMAGED, SHUFFLED, Job, measure, measure_clip
+from phonofilm.evaluate.heldout import generated, probes_of
+from phonofilm.evaluate.probes import wording
+from phonofilm.generation.request import brought
+from phonofilm.puppets.performance import perform
+from phonofilm.puppets.sounds import level
+from phonofilm.puppets.voice import SAMPLE_RATE, speak
+from phonofilm.recipes.lookup import find_recipe
+from phonofilm.types import Clip
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,17 @@ import torch
 pytest.importorskip("espeakng_loader")
 pytest.importorskip("scipy")
 
-from phonofilm.evaluate.cases import controls  # noqa: E402
-from phonofilm.evaluate.cases.entries import Entry  # noqa: E402
-from phonofilm.evaluate.cases.truth import truth_of  # noqa: E402
-from phonofilm.evaluate.probes import emotion, factors, identity, keys, picture, turns, voices  # noqa: E402
-from phonofilm.evaluate.probes.probe import Examined  # noqa: E402
-from phonofilm.puppets.corpus import truth  # noqa: E402
-from phonofilm.puppets.expression import read_expression  # noqa: E402
-from phonofilm.puppets.performance import EMOTION_FACES, perform  # noqa: E402
-from phonofilm.puppets.script import write_script  # noqa: E402
-from phonofilm.puppets.stage import draw  # noqa: E402
-from phonofilm.types import Clip  # noqa: E402
+from phonofilm.evaluate.cases import controls
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.cases.truth import truth_of
+from phonofilm.evaluate.probes import emotion, factors, identity, keys, picture, turns, voices
+from phonofilm.evaluate.probes.probe import Examined
+from phonofilm.puppets.corpus import truth
+from phonofilm.puppets.expression import read_expression
+from phonofilm.puppets.performance import EMOTION_FACES, perform
+from phonofilm.puppets.script import write_script
+from phonofilm.puppets.stage import draw
+from phonofilm.types import Clip
 
 
 @lru_cache
