@@ -79,7 +79,7 @@ def score_clips(
         probes = tuple(dict.fromkeys(metric.probe.name for metric in metrics if metric.about(entries[case.id])))
         outcomes += measure_clip(Job(entry=entries[case.id], probes=probes), clip)
     for probe, (why, _) in faults(outcomes).items():
-        raise UserError(f"a glance at clips: the evaluator {probe} failed: {why}")
+        raise UserError(f"scoring clips: the evaluator {probe} failed: {why}")
     found, wrong = {}, []
     better = {metric.name: metric.better for metric in metrics}
     for one in figures(metrics, entries, outcomes, charged=True):

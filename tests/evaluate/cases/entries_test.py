@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("espeakng_loader")
 
-from phonofilm.cli.generate import read_jobs
+from phonofilm.cli.generate import read_requests
 from phonofilm.errors import UserError
 from phonofilm.evaluate.cases.entries import entry_of, find_entries
 from phonofilm.evaluate.cases.heldout import held_out
@@ -25,15 +25,15 @@ def test_clips_are_named_and_speak_as_generate_takes_it(tmp_path):
     """Names with a suffix, without one, and none at all; words in ``say``, and quoted in ``prompt``."""
     table, clips = tmp_path / "p.jsonl", tmp_path / "clips"
     table.write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")
-    jobs = read_jobs(table, clips)
+    requests = read_requests(table, clips)
     clips.mkdir()
-    for job in jobs:
-        job.out.write_bytes(b"")
+    for _, out in requests:
+        out.write_bytes(b"")
     entries = {entry.path: entry for entry in find_entries(clips, prompts=table)}
-    assert set(entries) == {job.out for job in jobs}
-    for job, said in zip(jobs, SAID, strict=True):
-        assert tuple(words for _, words in job.request.prompt.speech) == said
-        assert entries[job.out].lines == said
+    assert set(entries) == {out for _, out in requests}
+    for (request, out), said in zip(requests, SAID, strict=True):
+        assert tuple(words for _, words in request.prompt.speech) == said
+        assert entries[out].lines == said
 
 
 def test_a_clip_may_have_a_suffix_in_its_name(tmp_path):

@@ -7,7 +7,7 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.cli.generate import read_jobs
+from phonofilm.cli.generate import read_requests
 from phonofilm.evaluate.cases import controls
 from phonofilm.evaluate.cases.clips import request_of
 from phonofilm.evaluate.cases.entries import entry_of
@@ -122,9 +122,9 @@ def voiced():
 def test_a_voice_case_brings_its_voice_with_other_words(voiced, tmp_path):
     write_prompts(tmp_path / "prompts.jsonl", [voiced])
     assert read_cases(tmp_path / "prompts.jsonl") == (voiced,)
-    (job,) = read_jobs(tmp_path / "prompts.jsonl", tmp_path)
+    ((asked, _),) = read_requests(tmp_path / "prompts.jsonl", tmp_path)
     request = request_of(voiced)
-    (((_, written),), ((_, sound),)) = job.request.voice, request.voice
+    (((_, written),), ((_, sound),)) = asked.voice, request.voice
     torch.testing.assert_close(written.samples, sound.samples, atol=1e-4, rtol=0)
     assert sound.samples.shape != perform(voiced.script).wave.shape
     assert find_recipe("nava_study").task_for(brought(request)).name == "t2av+voice"

@@ -7,7 +7,8 @@ the opening that a puppet's mouth should have, and that is compared with the ope
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -37,10 +38,20 @@ class LipScore(NamedTuple):
     """Seconds by which the sound is late against the picture, at the best correlation."""
 
 
+@lru_cache(maxsize=1)
+def _librosa() -> Any:
+    """librosa with what is used of it; where its compiled code cannot be kept, the error says what to do."""
+    try:
+        import librosa.feature
+        import librosa.sequence
+    except RuntimeError as error:  # numba's; a folder that is read-only, and no home
+        raise RuntimeError(f"{error}; set NUMBA_CACHE_DIR to a folder that can be written") from error
+    return librosa
+
+
 def mel(wave: Float[Tensor, "K N"], sample_rate: int) -> Float[np.ndarray, "F bands"]:
     """Return the log mel spectrogram in bels from the loudest, one row per 10 ms, without the mean over time."""
-    import librosa
-
+    librosa = _librosa()
     power = librosa.feature.melspectrogram(
         y=wave.mean(0).numpy(),
         sr=sample_rate,
@@ -54,8 +65,7 @@ def mel(wave: Float[Tensor, "K N"], sample_rate: int) -> Float[np.ndarray, "F ba
 
 def _features(wave: Float[Tensor, "K N"], sample_rate: int) -> np.ndarray:
     """What frames are compared by: the spectrum, and how it changes, which places the borders of phonemes."""
-    import librosa
-
+    librosa = _librosa()
     level = mel(wave, sample_rate)
     level = level - level.mean(0)
     change = librosa.feature.delta(level, width=5, axis=0, mode="nearest")
@@ -77,8 +87,7 @@ class Alignment(NamedTuple):
 
 def align(reference: Float[Tensor, "K N"], sound: Float[Tensor, "K2 M"], sample_rate: int) -> Alignment:
     """Warp a reference onto a sound by dynamic time warping of normalised log mel spectra."""
-    import librosa
-
+    librosa = _librosa()
     left, right = _features(reference, sample_rate), _features(sound, sample_rate)
     _, path = librosa.sequence.dtw(left.T, right.T, metric="euclidean", backtrack=True)
     path = path[::-1]
