@@ -12,7 +12,7 @@ from phonofilm.compare.figures import estimate, outcome
 from phonofilm.compare.tables import Result, loss_names, sentences, setup_table, tables
 from phonofilm.compare.work import clips_of
 from phonofilm.evaluate.report import plots
-from phonofilm.evaluate.report.page import as_film, whole_page
+from phonofilm.evaluate.report.page import as_video, whole_page
 from phonofilm.evaluate.report.plots import Curve, Interval
 from phonofilm.evaluate.report.tables import Table, hypertext, markdown, provenance
 from phonofilm.files.media import replacing
@@ -118,7 +118,7 @@ def gallery(result: Result) -> list[str]:
         parts.append(f"<h3>{escape(case.id)}: {escape(case.words or case.prompt.scene)}</h3>")
         for (arm, guidance), seeds in result.seen.items():
             found = next(o for _, o in seeds[0] if (o.name, o.condition) == (case.id, "generated"))
-            clip = as_film(found, clips_of(jobs[arm], guidance) / f"{case.id}.mp4")
+            clip = as_video(found, clips_of(jobs[arm], guidance) / f"{case.id}.mp4")
             parts.append(f"<div style='display:inline-block'><b>{escape(arm)}, guidance {guidance}</b><br>{clip}</div>")
     return parts
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -23,7 +23,7 @@ from phonofilm.evaluate.cases.digests import digest
 from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.cases.heldout import script_named, true_clip
 from phonofilm.evaluate.probes.families import probe_named
-from phonofilm.evaluate.probes.probe import LIMITS, Examined, Found, Parts, Probe, Unmeasured
+from phonofilm.evaluate.probes.probe import AUDIO, LIMITS, VIDEO, Examined, Found, Parts, Probe, Unmeasured
 from phonofilm.evaluate.workers import spread
 from phonofilm.files.media import read_clip, replacing
 from phonofilm.types import Clip
@@ -138,9 +138,8 @@ def _opened(job: Job) -> tuple[Clip, Clip | None]:
 
 def measure_clip(job: Job, clip: Clip, other: Clip | None = None) -> list[Outcome]:
     """Measure a clip at hand under a job's conditions; ``other`` is the one whose sound it gets when shuffled."""
-    made = {condition: Examined.of(_under(condition, clip, other)) for condition in job.conditions}
-    known: dict[tuple, Found | Unmeasured | Exception] = {}
-    return [_measured(job, condition, examined, known) for condition, examined in made.items()]
+    known: dict[tuple[str, ...], Answer] = {}
+    return [_measured(job, condition, clip, other, known) for condition in job.conditions]
 
 
 def _under(condition: str, clip: Clip, other: Clip | None) -> Clip:
@@ -150,19 +149,23 @@ def _under(condition: str, clip: Clip, other: Clip | None) -> Clip:
     return DAMAGED[condition](clip) if condition in DAMAGED else clip
 
 
-def _measured(job: Job, condition: str, clip: Examined, known: dict[tuple, Found | Unmeasured | Exception]) -> Outcome:
+def _measured(
+    job: Job, condition: str, whole: Clip, other: Clip | None, known: dict[tuple[str, ...], Answer]
+) -> Outcome:
     """One outcome; ``known`` are answers of probes, found again where damage left what they read as it was."""
+    clip = Examined.of(_under(condition, whole, other))
+    harm = {part: "" if getattr(clip, part) is getattr(whole, part) else condition for part in (*VIDEO, *AUDIO)}
     found, missed, failed = Found(), {}, {}
     for probe in map(probe_named, job.probes):
-        for entry, names in _asked(probe, job, condition).items():
-            place = (probe.name, entry, *(id(getattr(clip, part)) for part in probe.reads))
+        for entry, names in _asked(probe, job, condition):
+            place = (probe.name, entry.name, *(harm[part] for part in probe.reads))
             if place not in known:
-                known[place] = _answer(probe, job.partner if entry == "partner" else job.entry, clip)  # pyright: ignore
+                known[place] = _answer(probe, entry, clip)
             answer = known[place]
-            if isinstance(answer, Found):
-                found = _joined(found, answer, names)
+            if isinstance(answer.found, Found):
+                found = _joined(found, answer.found, names)
             else:
-                (missed if isinstance(answer, Unmeasured) else failed)[probe.name] = _line(answer)
+                (failed if answer.failed else missed)[probe.name] = answer.found
     height, width = clip.video.shape[-2:]
     about = {"seconds": clip.seconds, "fps": clip.fps, "sample_rate": clip.sample_rate, "width": width}
     return Outcome(
@@ -178,25 +181,35 @@ def _measured(job: Job, condition: str, clip: Examined, known: dict[tuple, Found
     )
 
 
-def _asked(probe: Probe, job: Job, condition: str) -> dict[str, set[str]]:
-    """Whose prompt a probe's measures are compared with, and which of its measures those are.
+def _asked(probe: Probe, job: Job, condition: str) -> list[tuple[Entry, set[str]]]:
+    """Whose prompts a probe's measures are compared with, and which of its measures those are.
 
     A shuffled clip meets prompts that are not its own: what is seen in it that of the sound, what is heard in it that
     of the picture. So no measure is without a control.
     """
     names = {measure.name for measure in probe.measures}
     if condition != SHUFFLED or job.partner is None or not probe.wants(job.partner):
-        return {"own": names}
+        return [(job.entry, names)]
     seen = {measure.name for measure in probe.measures if "video" in measure.reads}
-    split = {"partner": seen, "own": names - seen}
-    return {whose: some for whose, some in split.items() if some} or {"own": names}
+    split = [(job.partner, seen), (job.entry, names - seen)]
+    return [(entry, some) for entry, some in split if some] or [(job.entry, names)]
 
 
-def _answer(probe: Probe, entry: Entry, clip: Examined) -> Found | Unmeasured | Exception:
+class Answer(NamedTuple):
+    """What a probe said of a clip: what it found, or why it found nothing."""
+
+    found: Found | str
+    failed: bool = False
+    """Whether the reason is no word about the clip."""
+
+
+def _answer(probe: Probe, entry: Entry, clip: Examined) -> Answer:
     try:
-        return probe.read(entry, clip)
+        return Answer(probe.read(entry, clip))
+    except Unmeasured as reason:
+        return Answer(str(reason))
     except Exception as error:  # noqa: BLE001  one evaluator that fails leaves the others their clip
-        return error
+        return Answer(_line(error), failed=True)
 
 
 def _joined(found: Found, answer: Found, names: set[str]) -> Found:
@@ -209,9 +222,7 @@ def _joined(found: Found, answer: Found, names: set[str]) -> Found:
 
 
 def _line(error: BaseException) -> str:
-    """An error in one line; what is meant for people, without the name of its kind."""
-    kind = "" if isinstance(error, Unmeasured) else f"{type(error).__name__}: "
-    return " ".join(f"{kind}{error}".split())
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _notes(clip: Clip) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from phonofilm.evaluate.engine import SHUFFLED, Job, Outcome, measure_all
 from phonofilm.evaluate.report.figures import Figure, about, figure, figures, voice_of
 from phonofilm.evaluate.report.heldout import tables
 from phonofilm.evaluate.report.metrics import METRICS
-from phonofilm.evaluate.report.page import as_film, write_report
+from phonofilm.evaluate.report.page import as_video, write_report
 from phonofilm.evaluate.report.tables import Report, text
 
 UNTRAINED_EVERY = 5
@@ -71,7 +71,7 @@ def evaluate(
     }
     report = replace(scored(entries, outcomes), about=where, data=data_digest(entries))
     made = tables(report)
-    write_report(report, made, output, as_film)
+    write_report(report, made, output, as_video)
     print(text(report, made))
     return report
 

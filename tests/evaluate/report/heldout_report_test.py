@@ -9,7 +9,7 @@ from phonofilm.evaluate.cases.truth import Truth
 from phonofilm.evaluate.engine import Outcome
 from phonofilm.evaluate.heldout import scored
 from phonofilm.evaluate.report.heldout import main_table, tables
-from phonofilm.evaluate.report.page import as_film, page, write_report
+from phonofilm.evaluate.report.page import as_video, page, write_report
 from phonofilm.evaluate.report.tables import markdown, text
 
 
@@ -71,17 +71,17 @@ def test_text_names_evaluators_that_failed(report):
 
 
 def test_page_escapes_and_embeds(report, tmp_path):
-    (tmp_path / "test-grid-0.mp4").write_bytes(b"pipeline")
-    html = page(report, tables(report), as_film)
+    (tmp_path / "test-grid-0.mp4").write_bytes(b"clip")
+    html = page(report, tables(report), as_video)
     assert "set &lt;b&gt; now" in html
     assert "set <b> now" not in html
-    assert "data:video/mp4;base64,ZmlsbQ==" in html
+    assert "data:video/mp4;base64,Y2xpcA==" in html
     assert "<title>test-grid-0: 10, 0.9</title>" in html
     assert html.count("<svg") > 3
 
 
 def test_files(report, tmp_path):
-    write_report(report, tables(report), tmp_path, as_film)
+    write_report(report, tables(report), tmp_path, as_video)
     content = json.loads((tmp_path / "report.json").read_text())
     (row,) = [
         row

@@ -135,7 +135,7 @@ def caption(seen: Outcome) -> str:
     return "<br>".join(escape(line) for line in lines)
 
 
-def as_film(seen: Outcome, clip: Path) -> str:
+def as_video(seen: Outcome, clip: Path) -> str:
     """A clip whole, over what was seen and heard in it; "" where it is missing."""
     if not clip.is_file():
         return ""
