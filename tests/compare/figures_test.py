@@ -139,7 +139,7 @@ def test_a_claim_is_as_good_as_its_worst_comparison(found, wanted):
 
 def test_settings_are_the_same_in_every_process_and_differ_by_name(tmp_path):
     now = plain({"how": frozenset("ba"), "by": half_width, "metric": WER.bar, "list": (1, 2)})
-    assert now == {"how": ["a", "b"], "by": "compare_figures_test.half_width", "metric": 0.15, "list": [1, 2]}
+    assert now == {"how": ["a", "b"], "by": f"{__name__}.half_width", "metric": 0.15, "list": [1, 2]}
     assert differing(now, now) == ""
     assert differing(now, now | {"list": [1, 3]}) == "list.1 2, now 3"
     assert differing({}, {"new": True}) == "new null, now true"
