@@ -172,7 +172,7 @@ def _measured(
     return Outcome(
         name=job.entry.name,
         condition=condition,
-        notes=_notes(clip, None if job.drawn else job.entry.path),
+        notes=_notes(clip, job.entry.path if job.entry.path.is_file() and not job.drawn else None),
         about={name: round(float(value), 4) for name, value in (about | {"height": height}).items()},
         values=dict(found.values),
         vectors=dict(found.vectors),
@@ -227,7 +227,7 @@ def _line(error: BaseException) -> str:
 
 
 def _notes(clip: Clip, path: Path | None) -> tuple[str, ...]:
-    """What a reader of the report should know of a clip; ``path`` is None for one that was drawn, not read."""
+    """What a reader of the report should know of a clip; ``path`` is None for one that was not read from a file."""
     notes = []
     if clip.audio.shape[-1] == 0:
         notes.append("no sound")

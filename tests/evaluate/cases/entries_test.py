@@ -53,7 +53,7 @@ def test_lines_are_those_of_json(mark, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"{", "line 1: not JSON"), (b"[1]", "line 1: an object is wanted"), (b"\xff", "cannot be read as JSON lines")],
+    [(b"{", "line 1: not JSON"), (b"[1]", "line 1: a JSON object is wanted"), (b"\xff", "cannot be read as text")],
 )
 def test_what_is_no_table_is_refused(content, message, tmp_path):
     path = tmp_path / "p.jsonl"
