@@ -35,6 +35,8 @@ from phonofilm.train.log import Log
 from phonofilm.train.parallel import World
 
 RUN = "run.json"
+FEATURES = "features"
+"""Inside a cache of latents: what frozen text encoders make of its prompts, each text once."""
 FORMAT = 2
 """Of ``run.json``. Runs that phonofilm 0.1.0 began have none: numbers of network, batch and optimiser, no more."""
 AT = "data at"
@@ -94,6 +96,8 @@ def train(
         if world.first:
             claim(folder, experiment, given_to(dataset, watch, origin))
         world.wait()
+        kept = str(dataset.folder / FEATURES) if isinstance(dataset, Cache) else ""
+        experiment = experiment.on(str(world.device), kept)
         learner = start(experiment, world, origin)
         position = checkpoint.go_on(folder, learner, world) or Position(step=0, shards=_shards(dataset))
         dataset = _as_seen(dataset, position)
