@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
@@ -64,11 +65,20 @@ def answered() -> Iterator[Stop]:
         yield stop
     finally:
         signal.set_wakeup_fd(-1)
-        if stop.told:  # an interpreter that has loaded torch takes seconds to tidy up, in which no thread wakes
-            with suppress(OSError, ValueError):
-                sys.stdout.flush()
-            os._exit(128 + (stop.number or signal.SIGINT))
+        if stop.told:
+            _end(128 + (stop.number or signal.SIGINT))
         mouth.close()
+
+
+def _end(code: int) -> None:
+    """End the process once what libraries left to do at its end is done.
+
+    The rest of an interpreter's end takes seconds after torch was loaded, and no thread could cut it short.
+    """
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    atexit._run_exitfuncs()
+    os._exit(code)
 
 
 def _as_usual() -> None:

@@ -55,11 +55,32 @@ def _pooled(
         waiting: dict[Future[Result], int] = {}
         left = list(reversed(places))
         while left or waiting:
-            while left and len(waiting) < 2 * processes:
-                place = left.pop()
-                waiting[pool.submit(work, jobs[place])] = place
+            with _undisturbed():
+                while left and len(waiting) < 2 * processes:
+                    place = left.pop()
+                    waiting[pool.submit(work, jobs[place])] = place
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 yield waiting.pop(future), future.result()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals that ask for an end come after the block: a process that is half begun would die with a traceback."""
+    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+        yield
+        return
+    came: list[int] = []
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, answer in usual.items():
+        if callable(answer):
+            signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, answer in usual.items():
+            signal.signal(number, answer)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 @contextlib.contextmanager

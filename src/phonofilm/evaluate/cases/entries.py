@@ -160,10 +160,7 @@ def _truths(path: Path, names: Container[str]) -> dict[str, Truth]:
     """Truth by the clip's name."""
     if not path.is_file():
         raise UserError(f"--truth {path}: no such file; name a truth.parquet or JSON lines")
-    if path.suffix == ".parquet":
-        rows = list(enumerate(read_rows(path), start=1))
-    else:
-        rows = read_json_lines(path)
+    rows = list(enumerate(read_rows(path), start=1)) if path.suffix == ".parquet" else read_json_lines(path)
     found = {}
     for number, row in rows:
         name = _of_row(row, number, names)
