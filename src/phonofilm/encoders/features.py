@@ -150,7 +150,7 @@ class NegativeOr:
 
 @lru_cache(maxsize=2)
 def load_text_encoder(path: str, device: str = "cpu") -> tuple:
-    """Tokenizer and encoder of a path, in evaluation mode, on a device. No code of the path's own is run, no pickle read.
+    """Tokenizer and encoder of a path, in evaluation mode, on a device. No code of the path's own and no pickle is run.
 
     Raises ``UserError`` for another kind of network, where there is none or one that wants code of its own run, and
     where a tensor is missing or its file truncated.
