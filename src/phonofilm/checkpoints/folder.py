@@ -27,6 +27,7 @@ from phonofilm.codecs import protocols
 from phonofilm.encoders import characters, features, trained_speaker
 from phonofilm.errors import UserError
 from phonofilm.files.atomic import replacing, write_text
+from phonofilm.files.plain import check_name
 from phonofilm.files.safetensors_index import entries, shards
 from phonofilm.files.stored_json import entry, read_json, shown, typed
 from phonofilm.network.backbone import Backbone
@@ -174,6 +175,7 @@ def load_codecs(folder: Path, experiment: Experiment) -> tuple[codecs.StoredVide
 
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
     """The network's weights of a folder in float32; ``UserError`` for a folder that is none."""
+    check_name(Path(folder))
     read_experiment(Path(folder))
     return {n: t for path in shards(Path(folder) / WEIGHTS) for n, t in unpack(load_file(path)).items()}
 
