@@ -15,7 +15,7 @@ from phonofilm.diffusion.guidance import Finish, Guidance, Swap
 from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tasks import Kind, Reference, Task, name_of
 from phonofilm.diffusion.tokens import Geometry, Patch, layout_of
-from phonofilm.encoders.text import Encoder, FromFolder
+from phonofilm.encoders.text import Encoder, FromFolder, Frozen
 from phonofilm.encoders.trained_speaker import FOLDER, SCRIPT, TrainedSpeaker
 from phonofilm.encoders.voice import SpeakerEncoder, SpeakerVectors, VoiceEncoder, Voices
 from phonofilm.errors import UserError
@@ -221,6 +221,11 @@ class Experiment:
         if not isinstance(speaker, TrainedSpeaker) or not (folder / FOLDER / SCRIPT).is_file():
             raise UserError(f"--trust {folder}: {self.name} runs no code from there; leave it out")
         return replace(self, speaker_encoder=replace(speaker, path=str(folder / FOLDER), trusted=True))
+
+    def on(self, device: str, kept: str = "") -> Experiment:
+        """The same with its frozen text encoders on a device, their features in a folder where one is named."""
+        encoders = {name: e.on(device, kept) if isinstance(e, Frozen) else e for name, e in self.encoders.items()}
+        return replace(self, encoders=encoders)
 
     def speaker_vectors(self, voices: Voices) -> SpeakerVectors:
         """The speaker vectors of reference voices; none where nothing reads them."""
