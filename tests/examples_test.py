@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_walk_through_quotes_the_example():
-    page = (ROOT / "docs" / "adding-an-architecture.md").read_text()
+    page = (ROOT / "docs" / "guides" / "own-architecture.md").read_text()
     code = "".join((ROOT / "examples" / name).read_text() for name in ("experts.py", "experts_recipe.py"))
     quotes = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert len(quotes) == 5
