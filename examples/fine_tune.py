@@ -1,7 +1,7 @@
 """Fine-tune the shipped model on a cache of puppets of your choice: python examples/fine_tune.py OUT [CLIPS [STEPS]].
 
-The command line does the same with ``phonofilm prepare`` and ``phonofilm train --init``. The defaults show how it is done
-and nothing more: sixteen clips and three steps teach nothing.
+The command line does the same with ``phonofilm prepare`` and ``phonofilm train --init``. The defaults show how it is
+done and nothing more: sixteen clips and three steps teach nothing.
 """
 
 import sys
@@ -54,4 +54,4 @@ def main(out: Path, clips: int = 16, steps: int = 3) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(*sys.argv[1:2] or ["fine_tuned"]), *map(int, sys.argv[2:4]))
+    main(Path(*sys.argv[1:2] or ["runs/fine_tuned"]), *map(int, sys.argv[2:4]))

@@ -19,9 +19,8 @@ def write(pipeline: Pipeline, request: Request, path: Path) -> phonofilm.Clip:
         print(f"{path.name}: {line}")
     (clip,) = pipeline.draw([shot])
     phonofilm.write_clip(path, clip, manifest=pipeline.manifest(shot))
-    print(
-        f"{path}: {len(clip.video)} frames at {clip.fps:g} a second, {clip.audio.shape[-1] / clip.sample_rate:.2f} s of sound"
-    )
+    seconds = clip.audio.shape[-1] / clip.sample_rate
+    print(f"{path}: {len(clip.video)} frames at {clip.fps:g} a second, {seconds:.2f} s of sound")
     return clip
 
 
@@ -35,4 +34,4 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(*sys.argv[1:2] or ["clips"]))
+    main(Path(*sys.argv[1:2] or ["runs/clips"]))

@@ -54,16 +54,15 @@ def with_guidance(pipeline: Pipeline, *terms: Guidance, finish: Finish | None = 
 
 def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    shipped = phonofilm.load("pocket")
+    shipped = phonofilm.load("pocket").adjusted(steps=8)  # half of the usual steps, for a quick look
     pipelines = {
         "shipped": shipped,
         "none": with_guidance(shipped),
         "scene_then_words": with_guidance(shipped, *SCENE_THEN_WORDS),
         "rescaled": with_guidance(shipped, *SCENE_THEN_WORDS, finish=rescaled),
     }
-    prompt = Prompt(
-        scene="a woman with blonde hair, tan skin, green background", speech=(("", "lay green by t six now"),)
-    )
+    scene = "a woman with blonde hair, tan skin, green background"
+    prompt = Prompt(scene=scene, speech=(("", "lay green by t six now"),))
     request = Request(prompt=prompt, seed=3)
     clips = {name: pipeline.generate(request) for name, pipeline in pipelines.items()}
     for name, clip in clips.items():
@@ -73,4 +72,4 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(*sys.argv[1:2] or ["guided"]))
+    main(Path(*sys.argv[1:2] or ["runs/guided"]))
