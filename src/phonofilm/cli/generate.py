@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from phonofilm.cli.arguments import check_number
+from phonofilm.cli.arguments import Command, check_number
 from phonofilm.cli.clip_options import KEYS, ClipOptions, check_apart, options_of, request_of
 from phonofilm.errors import UserError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(ClipOptions):
+class Generate(ClipOptions, Command):
     """Make a clip with sound out of words, or of words and a portrait, pictures, sound or another clip.
 
     phonofilm generate --scene "a man with black hair, dark skin, green background" --say "bin blue at f two now"
