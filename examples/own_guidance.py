@@ -52,9 +52,9 @@ def with_guidance(pipeline: Pipeline, *terms: Guidance, finish: Finish | None = 
     return replace(pipeline, checkpoint=replace(pipeline.checkpoint, experiment=experiment))
 
 
-def main(out: Path) -> None:
+def main(out: Path, steps: int = 8) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    shipped = phonofilm.load("pocket").adjusted(steps=8)  # half of the usual steps, for a quick look
+    shipped = phonofilm.load("pocket").adjusted(steps=steps)  # half of the usual 16, for a quick look
     pipelines = {
         "shipped": shipped,
         "none": with_guidance(shipped),
