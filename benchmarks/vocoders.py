@@ -1,9 +1,9 @@
 """What a vocoder leaves of a clip's sound: python benchmarks/vocoders.py FOLDER [FOLDER ...] --split val --speakers 40.
 
-Each FOLDER holds ``config.json`` and the weights of a vocoder. It is asked for the sound of held-out clips, from their
-own mels and from mels that went through the autoencoder of --model. Prints, beside the truth: PESQ, STOI and the
-closed-grammar WER of the speakers; the mean |difference| of log10 mels and of log spectra (dB) over all stages, speakers
-and others apart; and milliseconds for a clip, one clip at a time on one thread, median.
+Each FOLDER holds config.json and the weights of a vocoder. It is asked for the sound of held-out clips, from their own
+mels and from mels that went through the autoencoder of --model. Prints, beside the truth: PESQ, STOI and closed-grammar
+WER of speakers; the mean |difference| of log10 mels and of log spectra (dB), speakers and other stages apart; and the
+median of milliseconds for a clip, one clip at a time on one thread.
 """
 
 import argparse
@@ -74,7 +74,9 @@ def scripts(split: str, speakers: int, others: int) -> list[Script]:
 
 
 @torch.no_grad()
-def table(codec: AudioCodec, vocoders: dict[str, Callable[[Tensor], Tensor]], clips: list[Script]) -> dict[str, Figures]:
+def table(
+    codec: AudioCodec, vocoders: dict[str, Callable[[Tensor], Tensor]], clips: list[Script]
+) -> dict[str, Figures]:
     """Every vocoder on the same clips, in turn clip by clip, so that a busy machine slows all alike."""
     rows: dict[str, Figures] = {"truth": Figures()}
     for script in clips:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from phonofilm.codecs.bigvgan import BigVGANVocoder
 from phonofilm.codecs.folders import load_part, save_part
 from phonofilm.codecs.griffin_lim import GriffinLimVocoder
+from phonofilm.codecs.harmonic_noise import HarmonicNoiseVocoder
 from phonofilm.codecs.mel import LogMel
 from phonofilm.errors import UserError
 from phonofilm.stored import entries
@@ -22,7 +23,7 @@ STATISTICS = "latents.safetensors"
 """Beside the weights of the VAE: mean and deviation of its latents, for which MMAudioVAE has no place."""
 
 
-VOCODERS = (MMAudioVocoder, BigVGANVocoder, GriffinLimVocoder)
+VOCODERS = (MMAudioVocoder, BigVGANVocoder, GriffinLimVocoder, HarmonicNoiseVocoder)
 
 
 class AudioCodec(nn.Module):
@@ -31,7 +32,7 @@ class AudioCodec(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, vae: MMAudioVAE, vocoder: MMAudioVocoder | GriffinLimVocoder) -> None:
+    def __init__(self, vae: MMAudioVAE, vocoder: MMAudioVocoder | GriffinLimVocoder | HarmonicNoiseVocoder) -> None:
         super().__init__()
         config = vae.config
         factor = 1

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +24,7 @@ NEAR_BEST = 0.92
 """The shortest lag whose peak reaches this share of the best wins: a whole multiple of the period is no period."""
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
 """Windows and hops of the spectra that sounds are compared in."""
-HEARD = 8192
+HEARD = 4096
 """Samples of each segment that the discriminators hear."""
 LATENT_NOISE = 0.2
 """Largest deviation of noise on latents of unit scale: what a transformer makes is not exact."""
@@ -73,22 +71,22 @@ def hear(
 
 
 def pitch_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored: int) -> Job:
-    """Train the vocoder's reader of pitch against correlation of the sound, where it has one."""
+    """Train the vocoder's estimator of pitch against correlation of the sound, where it has one."""
     vocoder = codec.vocoder
     assert isinstance(vocoder, HarmonicNoiseVocoder)
     codec.requires_grad_(False)
-    vocoder.reader.requires_grad_(True)
+    vocoder.pitch_estimator.requires_grad_(True)
 
     def losses(network: nn.Module, done: float, rng: np.random.Generator) -> dict[str, Tensor]:
         assert isinstance(network, HarmonicNoiseVocoder)
         with torch.no_grad():
             mel, wave = hear(codec, pool, rng, batch=batch, columns=columns)
             pitch, voiced = pitch_track(wave, codec.hop // 2)
-        scores = network.reader.scores(mel)
+        logits = network.pitch_estimator.logits(mel)
         wanted = STEPS * torch.log2(pitch / LOWEST)
-        near = torch.exp(-0.5 * (network.reader.steps - wanted[..., None]).square())
+        near = torch.exp(-0.5 * (network.pitch_estimator.steps - wanted[..., None]).square())
         target = near / near.sum(-1, keepdim=True).clamp(min=1e-6)
-        return {"pitch": -(target * scores.log_softmax(-1)).sum(-1)[voiced].mean()}
+        return {"pitch": -(target * logits.log_softmax(-1)).sum(-1)[voiced].mean()}
 
     @torch.no_grad()
     def score(network: nn.Module) -> dict[str, float]:
@@ -97,7 +95,7 @@ def pitch_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored
         mel = codec.listen(wave)
         mel = torch.cat([mel, codec.spectrum(codec.posterior(mel)[0])])
         pitch, voiced = pitch_track(wave[:, 0], codec.hop // 2)
-        wrong = (network.reader(mel) - torch.log2(pitch / LOWEST).repeat(2, 1)).abs()[voiced.repeat(2, 1)] * 12
+        wrong = (network.pitch_estimator(mel) - torch.log2(pitch / LOWEST).repeat(2, 1)).abs()[voiced.repeat(2, 1)] * 12
         return {"semitone": (wrong < 1).float().mean().item(), "median": wrong.median().item()}
 
     return Job(network=vocoder, losses=losses, score=score)
@@ -121,13 +119,13 @@ def spectral_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, sco
     vocoder = codec.vocoder
     assert isinstance(vocoder, HarmonicNoiseVocoder)
     codec.requires_grad_(False)
-    vocoder.requires_grad_(True).reader.requires_grad_(False)
+    vocoder.requires_grad_(True).pitch_estimator.requires_grad_(False)
 
     def losses(network: nn.Module, done: float, rng: np.random.Generator) -> dict[str, Tensor]:
         assert isinstance(network, HarmonicNoiseVocoder)
         with torch.no_grad():
             mel, wave = hear(codec, pool, rng, batch=batch, columns=columns)
-        made = network.sound(mel)
+        made = network.synthesise(mel)
         return {
             "stft": spectral_losses(made, wave),
             "mel": 4 * (codec.mel(made) - codec.mel(wave)).abs().mean(),
@@ -140,7 +138,7 @@ def spectral_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, sco
         mel = codec.listen(wave)
         figures = {}
         for name, given in (("through", codec.spectrum(codec.posterior(mel)[0])), ("own", mel)):
-            made = network.sound(given)
+            made = network.synthesise(given)
             figures[name] = -(codec.mel(made) - mel).abs().mean().item()
             figures[f"{name}_stft"] = spectral_losses(made, wave[:, 0]).item()
         return figures
@@ -167,13 +165,13 @@ def adversarial_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, 
         judge = network.discriminators
         with torch.no_grad():
             mel, wave = hear(codec, pool, rng, batch=batch, columns=columns)
-        made = network.vocoder.sound(mel)
-        start = int(rng.integers(wave.shape[1] - HEARD + 1))
-        made_part, true_part = made[:, start : start + HEARD], wave[:, start : start + HEARD]
-        true, seen = judge(true_part)
-        apart = told_apart(true, judge(made_part.detach())[0])
+        made = network.vocoder.synthesise(mel)
+        start = int(rng.integers(max(wave.shape[1] - HEARD, 0) + 1))
+        part = slice(start, start + HEARD)
+        true, seen = judge(wave[:, part])
+        apart = told_apart(true, judge(made[:, part].detach())[0])
         judge.requires_grad_(False)  # the vocoder's losses teach the discriminators nothing
-        verdicts, found = judge(made_part)
+        verdicts, found = judge(made[:, part])
         judge.requires_grad_(True)
         ramp = min(1.0, 10 * done)
         return {
