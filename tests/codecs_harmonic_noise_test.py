@@ -5,9 +5,10 @@ import math
 
 import pytest
 import torch
+from paper_small import MMAUDIO, VOCODER
 from safetensors.torch import load_file, save_file
 
-from phonofilm.codecs.audio import VOCODERS
+from phonofilm.codecs.audio import VOCODERS, AudioCodec
 from phonofilm.codecs.folders import load_part, save_part
 from phonofilm.codecs.harmonic_noise import LOWEST, HarmonicNoiseVocoder
 from phonofilm.codecs.mel import LogMel
@@ -70,6 +71,14 @@ def test_a_clip_is_the_same_in_any_batch(vocoder, generator):
         turned = vocoder(mels.flip(0)).sample.flip(0)
     assert torch.equal(together, torch.stack(alone))
     assert torch.equal(together, turned)
+
+
+def test_decoded_latents_are_the_same_in_any_batch(vocoder, generator):
+    torch.manual_seed(1)
+    codec = AudioCodec(AudioCodec.build(MMAUDIO, VOCODER).vae, vocoder).eval()
+    latents = torch.randn(3, codec.channels, 12, generator=generator)
+    with torch.no_grad():
+        assert torch.equal(codec.decode(latents), torch.cat([codec.decode(one[None]) for one in latents]))
 
 
 def test_longer_than_the_noise(vocoder):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from paper_small import MMAUDIO, VOCODER
 from torch import nn
-from train_codecs_test import VAE, VOCODER
 
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.harmonic_noise import HarmonicNoiseVocoder
@@ -29,7 +29,7 @@ SMALL = {"batch": 2, "columns": 16, "scored": 1}
 @pytest.fixture
 def codec():
     torch.manual_seed(0)
-    built = AudioCodec.build(VAE, VOCODER)
+    built = AudioCodec.build(MMAUDIO, VOCODER)
     return AudioCodec(built.vae, HarmonicNoiseVocoder(width=16, depth=1, pitch_width=16, pitch_depth=1))
 
 

@@ -101,8 +101,9 @@ class AudioCodec(nn.Module):
         return (self.posterior(self.listen(wave))[0] - self.mean) / self.std
 
     def decode(self, latents: Float[Tensor, "B C n"]) -> Float[Tensor, "B 1 N"]:
-        """Mono sound in [-1, 1] of exactly ``n * hop`` samples."""
-        return self.vocoder(self.spectrum(latents * self.std + self.mean)).sample
+        """Mono sound in [-1, 1] of exactly ``n * hop`` samples; mels one by one, as a batch's differ by rounding."""
+        mels = [self.spectrum(one) for one in (latents * self.std + self.mean).split(1)]
+        return self.vocoder(torch.cat(mels)).sample
 
     @torch.no_grad()
     def standardise(self, mean: Float[Tensor, " C"], std: Float[Tensor, " C"]) -> None:
