@@ -56,7 +56,7 @@ def test_a_gliding_pitch_makes_no_click(vocoder):
     assert loud.max() < 1.6 * loud.min()
 
 
-@pytest.mark.parametrize("columns", [1, 2, 33])
+@pytest.mark.parametrize("columns", [2, 5, 33])
 def test_every_column_becomes_a_hop_of_samples(vocoder, columns):
     made = vocoder(torch.full((2, 80, columns), -2.0)).sample
     assert made.shape == (2, 1, 256 * columns)

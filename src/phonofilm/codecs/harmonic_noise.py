@@ -13,7 +13,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.codecs.mel import filterbank
+from phonofilm.codecs.mel import LogMel, filterbank
 
 LOWEST = 55.0
 """Hz; the lowest pitch that is heard."""
@@ -101,6 +101,7 @@ class HarmonicNoiseVocoder(ModelMixin, ConfigMixin):
         """Samples from frame to frame."""
         self.n_fft = 4 * self.stride
         bins = self.n_fft // 2 + 1
+        self.mel = LogMel(sample_rate=self.sample_rate, n_fft=4 * self.hop, hop=self.hop, bins=num_mels)
         self.pitch_estimator = PitchEstimator(num_mels, pitch_width, pitch_depth)
         self.embed_mel = nn.Conv1d(num_mels, width, 7, padding=3)
         self.embed_pulses = nn.Linear(2 * bins, width)
@@ -142,15 +143,23 @@ class HarmonicNoiseVocoder(ModelMixin, ConfigMixin):
         shape = self.head(self.norm(self.blocks(x))).unflatten(-1, (2, 6, -1)).flatten(1, 2)
         gains = shape[..., :3, :] + self._envelope(mel)[..., None, :]
         filters = torch.polar(gains.clamp(max=LOUDEST).exp(), shape[..., 3:, :])
-        return self.istft(filters[..., 0, :] * pulses + filters[..., 1, :] * noise + filters[..., 2, :])
+        made = filters[..., 0, :] * pulses + filters[..., 1, :] * noise + filters[..., 2, :]
+        return self._corrected(self.istft(made), mel)
+
+    def _corrected(self, wave: Float[Tensor, "B N"], mel: Float[Tensor, "B bins m"]) -> Float[Tensor, "B N"]:
+        """The sound, its frames louder or softer by what its mel lacks of the mel that was asked for."""
+        missing = (mel - self.mel(wave)).clamp(-1, 1)
+        return self.istft(self.stft(wave) * (math.log(10) * self._to_bins(missing)).exp())
 
     def _noise(self, count: int) -> Float[Tensor, "1 N"]:
         return self.noise.repeat(math.ceil(count / NOISE))[None, :count]
 
     def _envelope(self, mel: Float[Tensor, "B bins m"]) -> Float[Tensor, "B n F"]:
         """Natural logarithm of about the magnitudes whose mel this is; a mel of magnitude 1 is 1 / 15.6 Hz."""
-        level = math.log(10) * (self.basis @ mel) + math.log(self.sample_rate / 1024)
-        return level.transpose(1, 2).repeat_interleave(2, dim=1)
+        return math.log(10) * self._to_bins(mel) + math.log(self.sample_rate / 1024)
+
+    def _to_bins(self, mel: Float[Tensor, "B bins m"]) -> Float[Tensor, "B n F"]:
+        return (self.basis @ mel).transpose(1, 2).repeat_interleave(2, dim=1)
 
     def pulse_train(self, octaves: Float[Tensor, "B m"]) -> Float[Tensor, "B N"]:
         """One pulse a period: equally loud cosines at all harmonics below half the sample rate, summed in closed form.
