@@ -17,7 +17,7 @@ from phonofilm.codecs.griffin_lim import GriffinLimVocoder
 from phonofilm.codecs.harmonic_noise import HarmonicNoiseVocoder
 from phonofilm.codecs.mel import LogMel
 from phonofilm.errors import UserError
-from phonofilm.stored import entries
+from phonofilm.files.safetensors_index import entries
 
 STATISTICS = "latents.safetensors"
 """Beside the weights of the VAE: mean and deviation of its latents, for which MMAudioVAE has no place."""

@@ -17,8 +17,8 @@ from torch import nn
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.folders import save_part
 from phonofilm.codecs.harmonic_noise import HarmonicNoiseVocoder
-from phonofilm.train.codec_fit import Schedule, fit
-from phonofilm.train.pool import Pool
+from phonofilm.train.codecs.fit import Schedule, fit
+from phonofilm.train.codecs.pool import Pool
 from phonofilm.train.vocoders import Adversaries, adversarial_job, pitch_job, spectral_job
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def sound_pool(scripts: Sequence[Script], folder: Path) -> Pool:
 
 def main(codecs: Path, folder: Path, clips: int = 4096) -> None:
     """Train a vocoder for the mel autoencoder in the folder CODECS and write it into FOLDER/vocoder."""
-    from phonofilm.recipes.pocket_codecs import pool_scripts
+    from phonofilm.train.codecs.pocket import pool_scripts
 
     pool = sound_pool(pool_scripts(clips, HELD), folder / "pool")
     codec = train_vocoder(AudioCodec.load(codecs), pool, folder)

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.harmonic_noise import LOWEST, STEPS, HarmonicNoiseVocoder
 from phonofilm.codecs.mel import stft_magnitude
-from phonofilm.train.codec_fit import Job
-from phonofilm.train.codecs import held_waves
+from phonofilm.train.codecs.fit import CodecJob
+from phonofilm.train.codecs.jobs import held_waves
+from phonofilm.train.codecs.pool import Pool, segments
 from phonofilm.train.discriminators import Discriminators, features_apart, taken_for_true, told_apart
-from phonofilm.train.pool import Pool, segments
 
 WINDOW, LONGEST = 512, 300
 """Samples that are compared, and the longest period, at 16 kHz."""
@@ -70,7 +70,7 @@ def hear(
     return mel[..., edge:-edge], wave[:, 0, edge * step : -edge * step]
 
 
-def pitch_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored: int) -> Job:
+def pitch_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored: int) -> CodecJob:
     """Train the vocoder's estimator of pitch against correlation of the sound, where it has one."""
     vocoder = codec.vocoder
     assert isinstance(vocoder, HarmonicNoiseVocoder)
@@ -98,7 +98,7 @@ def pitch_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored
         wrong = (network.pitch_estimator(mel) - torch.log2(pitch / LOWEST).repeat(2, 1)).abs()[voiced.repeat(2, 1)] * 12
         return {"semitone": (wrong < 1).float().mean().item(), "median": wrong.median().item()}
 
-    return Job(network=vocoder, losses=losses, score=score)
+    return CodecJob(network=vocoder, losses=losses, score=score)
 
 
 def spectral_losses(made: Float[Tensor, "B N"], true: Float[Tensor, "B N"]) -> Float[Tensor, ""]:
@@ -114,7 +114,7 @@ def spectral_losses(made: Float[Tensor, "B N"], true: Float[Tensor, "B N"]) -> F
     return total / len(RESOLUTIONS)
 
 
-def spectral_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored: int) -> Job:
+def spectral_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored: int) -> CodecJob:
     """Train the vocoder by spectra alone; the pitch is final."""
     vocoder = codec.vocoder
     assert isinstance(vocoder, HarmonicNoiseVocoder)
@@ -143,7 +143,7 @@ def spectral_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, sco
             figures[f"{name}_stft"] = spectral_losses(made, wave[:, 0]).item()
         return figures
 
-    return Job(network=vocoder, losses=losses, score=score)
+    return CodecJob(network=vocoder, losses=losses, score=score)
 
 
 class Adversaries(nn.Module):
@@ -154,7 +154,7 @@ class Adversaries(nn.Module):
         self.vocoder, self.discriminators = vocoder, discriminators
 
 
-def adversarial_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored: int) -> Job:
+def adversarial_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored: int) -> CodecJob:
     """Train the vocoder by spectra and against discriminators, both in every step; the pitch is final."""
     spectral = spectral_job(codec, pool, batch=batch, columns=columns, scored=scored)
     vocoder = codec.vocoder
@@ -186,4 +186,4 @@ def adversarial_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, 
         assert isinstance(network, Adversaries)
         return spectral.score(network.vocoder)
 
-    return Job(network=Adversaries(vocoder, Discriminators()), losses=losses, score=score)
+    return CodecJob(network=Adversaries(vocoder, Discriminators()), losses=losses, score=score)
