@@ -18,6 +18,7 @@ from typing import ClassVar, NamedTuple, TypeVar, dataclass_transform
 import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils import _pytree as pytree
 
 T = TypeVar("T")
@@ -208,6 +209,12 @@ class Tokens:
 
     x: Shaped[Tensor, "B L *E"]
     mask: Bool[Tensor, "B L"]
+
+    def padded(self, length: int) -> Tokens:
+        """The same with so many tokens; what is added does not count."""
+        missing = length - self.mask.shape[1]
+        tail = (0, 0) * (self.x.ndim - 2)
+        return Tokens(x=pad(self.x, (*tail, 0, missing)), mask=pad(self.mask, (0, missing)))
 
 
 class Links(NamedTuple):

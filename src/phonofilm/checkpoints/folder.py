@@ -21,6 +21,7 @@ from jaxtyping import Float, Int8
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from phonofilm.checkpoints.format1 import format1_numbers
 from phonofilm.codecs import loading as codecs
 from phonofilm.codecs import protocols
 from phonofilm.encoders import characters, features, trained_speaker
@@ -260,7 +261,7 @@ def _rows(scale: Tensor, like: Tensor) -> Tensor:
 
 
 def _numbers(experiment: Experiment) -> dict:
-    return dataclasses.asdict(experiment.model)  # pyright: ignore[reportArgumentType]
+    return format1_numbers(experiment.model)
 
 
 def _index(experiment: Experiment) -> dict[str, str | list[str]]:

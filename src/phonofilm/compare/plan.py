@@ -21,7 +21,7 @@ from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
 from phonofilm.evaluate.heldout import BROUGHT, STAGE_OF
 from phonofilm.evaluate.metrics import METRICS
-from phonofilm.recipes.experiment import Experiment, listed_names
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.lookup import find_function, find_recipe
 
 SETTINGS = "comparison.json"
@@ -183,7 +183,7 @@ def folder_name(label: str) -> str:
 
 def find_study(name: str) -> Study:
     """The study of a name inside phonofilm, or of ``package.module:function``; ``UserError`` for an unknown one."""
-    return find_function("study", name, listed_names("STUDIES"))()
+    return find_function("study", name)()
 
 
 def find_arms(recipes: str, study: Study | None) -> dict[str, Experiment]:

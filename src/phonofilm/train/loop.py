@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from phonofilm.checkpoints.folder import load_strictly
+from phonofilm.checkpoints.format1 import format1_numbers
 from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Dataset
 from phonofilm.diffusion.losses import total
@@ -180,7 +181,7 @@ def claim(folder: Path, experiment: Experiment) -> None:
     fixed = {k: v for k, v in dataclasses.asdict(experiment.train).items() if k not in FREE}
     numbers = {
         "recipe": experiment.name,
-        "model": dataclasses.asdict(experiment.model),  # pyright: ignore[reportArgumentType]
+        "model": format1_numbers(experiment.model),
         "train": fixed,
     }
     numbers = json.loads(json.dumps(numbers | {"optim": dataclasses.asdict(experiment.optim)}, default=str))
