@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,29 +16,12 @@ from phonofilm.recipes.pocket import pocket_audio
 from phonofilm.train.codecs import pocket_video, pocket_vocoder
 from phonofilm.train.codecs.fit import Schedule, fit
 from phonofilm.train.codecs.jobs import audio_statistics, initialise, mel_job, mel_statistics
-from phonofilm.train.codecs.pool import Pool, write_pool
-
-if TYPE_CHECKING:
-    from phonofilm.puppets.script import Script
+from phonofilm.train.codecs.pool import Pool, pool_scripts, write_pool
 
 MEL_SCHEDULES = (Schedule(steps=2106, lr=2e-3), Schedule(steps=1681, lr=5e-4, muon=0.01, seed=1))
 """AdamW first; Muon after it brought the error of held-out log10 mels from 0.104 to 0.064."""
 KL = 1e-3
 HELD = 48
-
-
-def pool_scripts(count: int, held: int) -> list[Script]:
-    """Mostly speakers, some bouncing balls, a few of the other stages; the last ``held`` are validation clips."""
-    from phonofilm.puppets.script import write_script  # here: recipes are read to generate, which needs no puppets
-
-    scripts = []
-    for seed in range(count):
-        rng, split = random.Random(seed), "train" if seed < count - held else "val"
-        share = rng.random()
-        other = rng.choice(("dialogue", "keyboard", "rain"))
-        stage = "speaker" if share < 0.78 else "ball" if share < 0.92 else other
-        scripts.append(write_script(seed, split=split, stage=stage))
-    return scripts
 
 
 def train_mel(pool: Pool, folder: Path) -> AudioCodec:

@@ -10,10 +10,10 @@ from torch import nn
 
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.harmonic_noise import HarmonicNoiseVocoder
+from phonofilm.train.codecs.discriminators import Discriminators, features_apart, taken_for_true, told_apart
 from phonofilm.train.codecs.fit import Schedule, fit
 from phonofilm.train.codecs.pool import Pool
-from phonofilm.train.discriminators import Discriminators, features_apart, taken_for_true, told_apart
-from phonofilm.train.vocoders import (
+from phonofilm.train.codecs.vocoders import (
     Adversaries,
     adversarial_job,
     hear,

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.harmonic_noise import LOWEST, STEPS, HarmonicNoiseVocoder
 from phonofilm.codecs.mel import stft_magnitude
+from phonofilm.train.codecs.discriminators import Discriminators, features_apart, taken_for_true, told_apart
 from phonofilm.train.codecs.fit import CodecJob
 from phonofilm.train.codecs.jobs import held_waves
 from phonofilm.train.codecs.pool import Pool, segments
-from phonofilm.train.discriminators import Discriminators, features_apart, taken_for_true, told_apart
 
 WINDOW, LONGEST = 512, 300
 """Samples that are compared, and the longest period, at 16 kHz."""

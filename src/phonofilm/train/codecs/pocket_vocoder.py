@@ -1,7 +1,8 @@
 """The pocket vocoder: numbers of the network and of its training, which takes an hour of one CPU core.
 
-``python -m phonofilm.recipes.pocket_vocoder --codecs CODECS --folder FOLDER`` speaks and sounds a pool of clips, trains
-against the mels and the ``audio_vae`` of CODECS and writes FOLDER/vocoder; started again it goes on where it stopped.
+``python -m phonofilm.train.codecs.pocket_vocoder --codecs CODECS --folder FOLDER`` speaks and sounds a pool of clips,
+trains against the mels and the ``audio_vae`` of CODECS, and writes FOLDER/vocoder; started again it goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.folders import save_part
 from phonofilm.codecs.harmonic_noise import HarmonicNoiseVocoder
 from phonofilm.train.codecs.fit import Schedule, fit
-from phonofilm.train.codecs.pool import Pool
-from phonofilm.train.vocoders import Adversaries, adversarial_job, pitch_job, spectral_job
+from phonofilm.train.codecs.pool import Pool, pool_scripts
+from phonofilm.train.codecs.vocoders import Adversaries, adversarial_job, pitch_job, spectral_job
 
 if TYPE_CHECKING:
     from phonofilm.puppets.script import Script
@@ -58,7 +59,7 @@ def _keep(codec: AudioCodec, averaged: nn.Module) -> None:
 
 def sound_pool(scripts: Sequence[Script], folder: Path) -> Pool:
     """The sound of scripts alone, without pictures; ``waves.npy`` in the folder is made where there is none."""
-    from phonofilm.puppets.performance import perform  # here: recipes are read to generate, which needs no puppets
+    from phonofilm.puppets.performance import perform  # here: training reads what was spoken, without puppets
 
     path = folder / "waves.npy"
     if not path.is_file():
@@ -72,8 +73,6 @@ def sound_pool(scripts: Sequence[Script], folder: Path) -> Pool:
 
 def main(codecs: Path, folder: Path, clips: int = 4096) -> None:
     """Train a vocoder for the mel autoencoder in the folder CODECS and write it into FOLDER/vocoder."""
-    from phonofilm.train.codecs.pocket import pool_scripts
-
     pool = sound_pool(pool_scripts(clips, HELD), folder / "pool")
     codec = train_vocoder(AudioCodec.load(codecs), pool, folder)
     save_part(codec.vocoder, folder / "vocoder", dtype=torch.float16)
