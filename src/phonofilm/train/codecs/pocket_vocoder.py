@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from phonofilm.puppets.script import Script
 
 PITCH_SCHEDULE = Schedule(steps=480, lr=2e-3, muon=0.01)
-SPECTRAL_SCHEDULE = Schedule(steps=1500, lr=1e-3, muon=0.01)
-ADVERSARIAL_SCHEDULE = Schedule(steps=1500, lr=5e-4, muon=0.004)
+SPECTRAL_SCHEDULE = Schedule(steps=1000, lr=1e-3, muon=0.01)
+ADVERSARIAL_SCHEDULE = Schedule(steps=3000, lr=3e-4, muon=0.004, warmup=10, seed=2)
 HELD = 64
 
 
@@ -40,12 +40,17 @@ def with_vocoder(codec: AudioCodec) -> AudioCodec:
 
 
 def train_vocoder(codec: AudioCodec, pool: Pool, folder: Path) -> AudioCodec:
-    """Train the vocoder of a codec whose mel autoencoder is final: its pitch, then by spectra, then adversarially."""
+    """Train the vocoder of a codec whose mel autoencoder is final: its pitch, then the rest by spectra."""
     codec = with_vocoder(codec)
     pitch = pitch_job(codec, pool, batch=16, columns=64, scored=48)
     _keep(codec, fit(pitch, PITCH_SCHEDULE, folder / "pitch"))
     spectral = spectral_job(codec, pool, batch=8, columns=64, scored=24)
     _keep(codec, fit(spectral, SPECTRAL_SCHEDULE, folder / "spectral"))
+    return codec.eval()
+
+
+def go_on_adversarially(codec: AudioCodec, pool: Pool, folder: Path) -> AudioCodec:
+    """Train the vocoder of a codec further, against discriminators."""
     adversarial = adversarial_job(codec, pool, batch=8, columns=64, scored=24)
     trained = fit(adversarial, ADVERSARIAL_SCHEDULE, folder / "adversarial")
     assert isinstance(trained, Adversaries)
@@ -71,10 +76,15 @@ def sound_pool(scripts: Sequence[Script], folder: Path) -> Pool:
     return Pool(np.zeros((len(waves), 0)), np.zeros((len(waves), 0, 4)), waves, HELD)
 
 
-def main(codecs: Path, folder: Path, clips: int = 4096) -> None:
-    """Train a vocoder for the mel autoencoder in the folder CODECS and write it into FOLDER/vocoder."""
+def main(codecs: Path, folder: Path, clips: int = 4096, *, adversarial: bool = False) -> None:
+    """Train a vocoder for the mel autoencoder in the folder CODECS and write it into FOLDER/vocoder.
+
+    With ``adversarial`` it goes on against discriminators, which the shipped weights did not.
+    """
     pool = sound_pool(pool_scripts(clips, HELD), folder / "pool")
     codec = train_vocoder(AudioCodec.load(codecs), pool, folder)
+    if adversarial:
+        codec = go_on_adversarially(codec, pool, folder)
     save_part(codec.vocoder, folder / "vocoder", dtype=torch.float16)
 
 
