@@ -22,6 +22,23 @@ from torch.nn.functional import pad
 from torch.utils import _pytree as pytree
 
 T = TypeVar("T")
+RECORDED_AS = "recorded_as"
+"""In a field's metadata: its name in the record of a recipe (``recipes.record``), where that is not its own."""
+NOT_RECORDED = {RECORDED_AS: ""}
+"""Metadata of a field that says where something lies rather than what it is."""
+
+
+def recorded_as(name: str) -> Callable[[T], T]:
+    """Keep a class or function under a name in all records of recipes, whatever it is called in code.
+
+    For what is renamed, whose old name stands in saved folders, and for two that have one name in two modules.
+    """
+
+    def keep(thing: T) -> T:
+        setattr(thing, RECORDED_AS, name)
+        return thing
+
+    return keep
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
@@ -117,10 +134,15 @@ class Clip:
     audio: Float[Tensor, "K N"]
     fps: float
     sample_rate: int
+    times: Float[Tensor, " F"] | None = None
+    """Seconds at which each pixel frame appears and, last, at which the last one ends; None where frame k appears at
+    k / fps. Then fps is a rate at which all of them are seen."""
 
     @property
     def seconds(self) -> float:
         """Length of the picture, or of the sound where there is no picture."""
+        if self.times is not None:
+            return float(self.times[-1])
         return len(self.video) / self.fps if len(self.video) else self.audio.shape[-1] / self.sample_rate
 
 

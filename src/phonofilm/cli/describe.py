@@ -29,7 +29,7 @@ def show(name: str) -> str:
         return describe(find_recipe(name))
     content = read_experiment(find_model(name)[1])
     training = content["training"]
-    facts = {**training["notes"], **training["metrics"]}
+    facts = {**training.get("notes", {}), **training.get("metrics", {})}
     lines = [f"{name}: trained with phonofilm {content['version']}", *(f"  {key}: {facts[key]}" for key in facts)]
     return "\n".join([*lines, describe(find_recipe(content["recipe"], foreign=False))])
 

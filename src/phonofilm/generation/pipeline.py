@@ -37,10 +37,10 @@ def load(model: str = "pocket", *, device: str = "cpu", recipe: str | None = Non
     name, folder = find_model(model)
     try:
         torch.empty(1, device=device)
-        checkpoint = load_checkpoint(folder, recipe=recipe, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch says it in either way
         reason = str(error).splitlines()[0]
         raise UserError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
+    checkpoint = load_checkpoint(folder, recipe=recipe, device=device)
     return Pipeline(name=name, checkpoint=checkpoint, device=device)
 
 
