@@ -19,8 +19,8 @@ from torch import Tensor
 
 from phonofilm.codecs.audio import VOCODERS, AudioCodec
 from phonofilm.codecs.folders import load_part
-from phonofilm.evaluate import speech
-from phonofilm.evaluate.reconstruction import stft_distance
+from phonofilm.evaluate.probes.reconstruction import stft_distance
+from phonofilm.evaluate.readers import speech
 from phonofilm.puppets import grammars
 from phonofilm.puppets.performance import perform
 from phonofilm.puppets.script import Script, write_script

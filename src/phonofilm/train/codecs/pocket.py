@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from phonofilm.codecs.audio import AudioCodec
+from phonofilm.codecs.folders import save_part
 from phonofilm.codecs.griffin_lim import GriffinLimVocoder
 from phonofilm.recipes.pocket import pocket_audio
 from phonofilm.train.codecs import pocket_video, pocket_vocoder
@@ -55,5 +56,8 @@ def main(folder: Path, clips: int = 2048, *, vocoder: bool = False) -> None:
     pool = Pool.open(folder / "pool", HELD)
     pocket_video.train_video(pool, folder / "video_run").save(folder, dtype=torch.bfloat16)
     audio = train_mel(pool, folder)
-    audio = pocket_vocoder.train_vocoder(audio, pool, folder) if vocoder else without_vocoder(audio)
+    audio = without_vocoder(audio)
     audio.save(folder, dtype=torch.bfloat16)
+    if vocoder:
+        trained = pocket_vocoder.train_vocoder(audio, pool, folder / "vocoder_run")
+        save_part(trained.vocoder, folder / "vocoder", dtype=torch.float16)
