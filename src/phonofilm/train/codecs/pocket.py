@@ -40,16 +40,16 @@ def train_mel(pool: Pool, folder: Path) -> AudioCodec:
 
 
 def without_vocoder(codec: AudioCodec) -> AudioCodec:
-    """The codec with Griffin and Lim's search in the vocoder's place: what pocket ships."""
+    """The codec with Griffin and Lim's search in the vocoder's place."""
     searching = AudioCodec(codec.vae, GriffinLimVocoder().eval())
     searching.standardise(codec.mean.flatten(), codec.std.flatten())
     return searching
 
 
-def main(folder: Path, clips: int = 2048, *, vocoder: bool = False) -> None:
+def main(folder: Path, clips: int = 2048, *, vocoder: bool = True) -> None:
     """Draw the pool where there is none, train all parts, and write the codecs into ``folder``.
 
-    With ``vocoder`` a vocoder is trained too (an hour or more on one core) instead of Griffin and Lim's search.
+    Without ``vocoder`` none is trained (an hour or more on one core), and Griffin and Lim's search speaks.
     """
     if not (folder / "pool" / "frames.npy").is_file():
         write_pool(folder / "pool", pool_scripts(clips, HELD), size=128)
