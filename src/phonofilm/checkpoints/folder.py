@@ -28,6 +28,7 @@ from phonofilm.encoders import characters, features, trained_speaker
 from phonofilm.errors import UserError
 from phonofilm.files.atomic import replacing, write_text
 from phonofilm.files.checksums import SUMS, check_sums, digest, write_sums
+from phonofilm.files.plain import check_name
 from phonofilm.files.safetensors_index import entries, read_tensors, shards
 from phonofilm.files.stored_json import entry, read_json, shown, typed
 from phonofilm.network.backbone import Backbone
@@ -191,6 +192,7 @@ def load_codecs(folder: Path, experiment: Experiment) -> tuple[codecs.StoredVide
 
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
     """The network's weights of a folder in float32; ``UserError`` for a folder that is none."""
+    check_name(Path(folder))
     check_checksums(Path(folder))
     read_experiment(Path(folder))
     return {n: t for path in shards(Path(folder) / WEIGHTS) for n, t in unpack(read_tensors(path)).items()}

@@ -24,6 +24,7 @@ from phonofilm.codecs.licences import check_licences
 from phonofilm.encoders.features import NETWORK
 from phonofilm.errors import UserError
 from phonofilm.files.atomic import appearing
+from phonofilm.files.plain import check_name
 from phonofilm.files.safetensors_index import INDEX, Stored, entries, shards
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.lookup import find_recipe
@@ -99,6 +100,8 @@ def import_weights(
     Raises ``UserError`` that names the tensor which is missing, surplus, misshapen, truncated or not finite.
     """
     source, folder = Path(source), Path(folder)
+    for path in (source, folder):
+        check_name(path)
     if folder.exists():
         raise UserError(f"{folder} is there already; name a folder that is not")
     plan = planned(source, recipe, init=init)

@@ -150,7 +150,7 @@ class NegativeOr:
 
 @lru_cache(maxsize=2)
 def load_text_encoder(path: str, device: str = "cpu") -> tuple:
-    """Tokenizer and encoder of a path, in evaluation mode, on a device. No code of the path's own and no pickle is run.
+    """Tokenizer and encoder of a path, in evaluation mode, on a device. Neither code of the path's own nor pickles run.
 
     Raises ``UserError`` for another kind of network, where there is none or one that wants code of its own run, and
     where a tensor is missing or its file truncated.
@@ -200,7 +200,7 @@ def content_hash(path: str) -> str:
     if not files:
         from transformers import AutoConfig
 
-        found.update(f"{path} {AutoConfig.from_pretrained(path)._commit_hash}".encode())
+        found.update(f"{path} {AutoConfig.from_pretrained(path, trust_remote_code=False)._commit_hash}".encode())
     for file in files:
         found.update(file.name.encode())
         with file.open("rb") as content:

@@ -21,6 +21,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from phonofilm.errors import UserError
+from phonofilm.files.plain import check_name
 
 try:
     import fcntl
@@ -43,6 +44,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises ``UserError`` where the place cannot be written, at once or later: no room, no right, a folder in the way.
     """
     path = Path(path)
+    check_name(path)
     if path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder; name a file in it")
     if path.exists() and not path.is_file():
@@ -65,6 +67,7 @@ def appearing(folder: str | os.PathLike[str]) -> Iterator[Path]:
     be written.
     """
     folder = Path(folder)
+    check_name(folder)
     there = UserError(f"{folder} is there already; name a folder that is not")
     if folder.exists():
         raise there
@@ -106,6 +109,7 @@ def write_once(path: str | os.PathLike[str], text: str) -> None:
 def sweep(folder: str | os.PathLike[str]) -> None:
     """Take away what killed runs left in a folder (not below it); what a living run writes stays."""
     folder = Path(folder)
+    check_name(folder)
     if not folder.is_dir():
         return
     for path in list(folder.iterdir()):

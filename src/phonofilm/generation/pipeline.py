@@ -17,6 +17,7 @@ from phonofilm.diffusion.guidance import guided, level
 from phonofilm.diffusion.tasks import Pair, Task, compose
 from phonofilm.diffusion.tokens import Geometry, audio_latents, audio_tokens, patchify, stack_conditions, unpatchify
 from phonofilm.errors import UserError, unknown
+from phonofilm.files.plain import check_name
 from phonofilm.generation import inputs
 from phonofilm.generation.shot import Shot, resolve
 from phonofilm.types import AVInput, AVOutput, Clip, Layout, Model, Request
@@ -57,6 +58,7 @@ def find_model(model: str) -> tuple[str, Path]:
     if model in shipped:
         return model, shipped[model]
     path = Path(model)
+    check_name(path)
     if path.exists():
         return path.resolve().name, path
     if HUB_ID.fullmatch(model):

@@ -20,6 +20,7 @@ from phonofilm.files.atomic import replacing, sweep
 from phonofilm.files.hold import held
 from phonofilm.files.media import read_clip, write_clip
 from phonofilm.files.parquet import read_rows
+from phonofilm.files.plain import check_name
 from phonofilm.files.stored_json import read_json
 from phonofilm.puppets.performance import Performance, perform
 from phonofilm.puppets.script import MIX, write_script
@@ -108,6 +109,7 @@ def make(folder: Path | str, corpus: Corpus) -> int:
     be asked for later. Raises ``UserError`` if the folder holds another corpus, or if another run works in it.
     """
     folder = Path(folder)
+    check_name(folder)
     with held(folder, "phonofilm puppets make"):
         for part in (CLIPS, PARTS):
             sweep(folder / part)
@@ -209,6 +211,7 @@ def _rounded(rows: Tensor, digits: int) -> list[list[float]]:
 
 def _rows(folder: Path) -> list[dict]:
     """Truth so far: the table, and what was not merged into it yet."""
+    check_name(folder)
     files = [path for path in (folder / TRUTH, *sorted((folder / PARTS).glob("[0-9]*.parquet"))) if path.is_file()]
     rows = {row["index"]: row for path in files for row in _whole_rows(path)}
     return [rows[index] for index in sorted(rows)]
