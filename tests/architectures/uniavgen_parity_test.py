@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from phonofilm.architectures.uniavgen import Interaction, InteractionLayer, PairedLayer, UniAVGen
-from phonofilm.checkpoints.folder import load_strictly
 from phonofilm.checkpoints.importing import changed, renamed
+from phonofilm.codecs.folders import load_strictly
 from phonofilm.diffusion.tokens import patchify, positions
 from phonofilm.network.alignment import Ramp, ReleasedRamp
 from phonofilm.network.context import CharacterText
