@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from phonofilm.cli.arguments import parse
+from phonofilm.cli.codecs import Codecs
 from phonofilm.cli.compare import Compare
 from phonofilm.cli.evaluate import Evaluate
 from phonofilm.cli.generate import Generate
@@ -30,9 +31,14 @@ COMMANDS: dict[str, type] = {
     "show": Show,
     "import": Import,
     "puppets": Puppets,
+    "codecs": Codecs,
     "prompts": Prompts,
 }
-PARTS = {"puppets": ("make", "prompts", "show"), "prompts": ("verse-bench", "seed-tts", "portraits")}
+PARTS = {
+    "codecs": ("train",),
+    "puppets": ("make", "prompts", "show"),
+    "prompts": ("verse-bench", "seed-tts", "portraits"),
+}
 """Commands of commands."""
 
 

@@ -18,7 +18,7 @@ class Prepare(Command):
     """
 
     codecs: Path
-    """A folder with vae, audio_vae and vocoder: a checkpoint folder or what `phonofilm codecs` made."""
+    """A folder with vae, audio_vae and vocoder: a checkpoint folder, or what `phonofilm codecs train` made."""
     out: Path
     """The cache folder."""
     clips: int
