@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from models import THIN_VAE, THIN_VOCODER
 from torch import nn
 
 from phonofilm.codecs.audio import AudioCodec
@@ -10,25 +11,6 @@ from phonofilm.train.codecs.fit import CodecJob, Schedule, fit
 from phonofilm.train.codecs.jobs import decibels, mel_job, spectral_losses, vocoder_job
 from phonofilm.train.codecs.muon import Muon, orthogonal
 from phonofilm.train.codecs.pool import Pool, box_mask, crops, segments
-
-VAE = {
-    "mel_bins": 80,
-    "latent_channels": 20,
-    "hidden_channels": 8,
-    "channel_multipliers": (1, 2),
-    "layers_per_block": 1,
-    "sample_rate": 16000,
-    "n_fft": 1024,
-    "hop_length": 256,
-}
-VOCODER = {
-    "num_mels": 80,
-    "upsample_initial_channel": 8,
-    "upsample_rates": (16, 16),
-    "upsample_kernel_sizes": (32, 32),
-    "resblock_kernel_sizes": (3,),
-    "resblock_dilation_sizes": ((1,),),
-}
 
 
 @pytest.fixture
@@ -156,7 +138,7 @@ def test_spectral_losses_are_zero_for_the_same_sound_and_blind_to_its_sign(gener
 @pytest.mark.parametrize("part", ["vocoder.", "vae.vae."])
 def test_jobs_train_their_own_part_alone(pool, part):
     torch.manual_seed(0)
-    codec = AudioCodec.build(VAE, VOCODER)
+    codec = AudioCodec.build(THIN_VAE, THIN_VOCODER)
     if part == "vocoder.":
         job = vocoder_job(codec, pool, batch=2, columns=8, scored=1)
     else:
