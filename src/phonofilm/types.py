@@ -174,7 +174,6 @@ class Audio(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Length."""
         return self.samples.shape[-1] / self.sample_rate
 
 

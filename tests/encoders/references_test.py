@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from extras import needed
 from models import listening
 from training import AUDIO, CODES, GEOMETRY, Noise, tiny
 
-pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[puppets]")
+needed("espeakng_loader")
 
 from phonofilm.checkpoints.folder import Checkpoint, Training
 from phonofilm.data.cache import Cache, Meta, shard_path, write_shard

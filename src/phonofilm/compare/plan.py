@@ -104,7 +104,6 @@ class Pinned:
         return self.cache.read(num_frames, indices)
 
     def refreshed(self) -> Pinned:
-        """Itself."""
         return self
 
 

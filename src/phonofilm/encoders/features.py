@@ -86,7 +86,6 @@ class Constant:
     text: str
 
     def __call__(self, prompt: Prompt) -> str:
-        """The text."""
         return self.text
 
 
@@ -97,7 +96,6 @@ class NegativeOr:
     text: str
 
     def __call__(self, prompt: Prompt) -> str:
-        """The text."""
         return prompt.negative or self.text
 
 
