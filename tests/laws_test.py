@@ -247,6 +247,16 @@ def words(tree):
         yield from (f"{name}: {word} says nothing; name what it is" for word in bad)
 
 
+def mirrored_tests(tree):
+    """Tests lie in folders named like the rooms, and each has a module that ``pytest -m quick`` runs."""
+    tests, rooms = tree.root / "tests", {name.split(".")[0] for name, _ in tree.modules() if "." in name}
+    for room in sorted(rooms):
+        if not any("pytest.mark.quick" in path.read_text() for path in (tests / room).rglob("*_test.py")):
+            yield f"tests/{room} has no module marked quick; a fast one wants pytestmark = pytest.mark.quick"
+    for folder in sorted({path.parent.relative_to(tests).parts[0] for path in tests.glob("*/**/*_test.py")} - rooms):
+        yield f"tests/{folder} is no room of src/phonofilm"
+
+
 def no_puppets(tree):
     """Nothing that generates reaches the puppets or espeak, directly or through others."""
     paths = dict(tree.modules())
@@ -291,6 +301,11 @@ LAWS = {
         "src/phonofilm/b.py": '"""B."""\ndef f(): pass\ndef g():\n    """Does it."""',
     },
     words: {"src/phonofilm/a.py": "class ModelManager: pass", "src/phonofilm/b_utils.py": ""},
+    mirrored_tests: {
+        "src/phonofilm/codecs/video.py": "",
+        "tests/codecs/video_test.py": "def test_it(): pass",
+        "tests/attic/quick_test.py": "pytestmark = pytest.mark.quick",
+    },
     no_puppets: {
         "src/phonofilm/generation/pipeline.py": "import phonofilm.middle",
         "src/phonofilm/middle.py": "def f():\n    from phonofilm.puppets.voice import speak",
@@ -306,6 +321,7 @@ BROKEN = {
     companions: 3,
     docstrings: 3,
     words: 2,
+    mirrored_tests: 2,
     no_puppets: 2,
 }  # how often; once where not named
 
@@ -314,11 +330,13 @@ def law_id(law):
     return law.__name__
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("law", LAWS, ids=law_id)
 def test_law_holds(law):
     assert list(law(Tree(ROOT))) == []
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("law", LAWS, ids=law_id)
 def test_law_can_fail(law, tmp_path):
     (tmp_path / "tests").mkdir()

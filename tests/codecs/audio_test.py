@@ -7,6 +7,8 @@ from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.mel import FLOOR, LogMel, filterbank, hz_to_mel, mel_to_hz
 from phonofilm.recipes import pocket as pocket_codecs
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def codec():

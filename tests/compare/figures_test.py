@@ -12,6 +12,8 @@ from phonofilm.errors import UserError
 from phonofilm.evaluate.metrics import METRICS, Observation
 from phonofilm.evaluate.statistics import interval, mean_known, reduce_parts, resample_seeds
 
+pytestmark = pytest.mark.quick
+
 BY_NAME = {metric.name: metric for metric in METRICS}
 LIPS, WER, LATE = (BY_NAME[name] for name in ("exact.lip_corr", "offline.wer_grid", "exact.lip_offset_ms"))
 WORDS = " ".join(["word"] * 10)

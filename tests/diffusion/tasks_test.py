@@ -33,6 +33,8 @@ from phonofilm.errors import UserError
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import CLOSED, Audio, AVOutput, Batch, Grid, Layout, Prompt, Span
 
+pytestmark = pytest.mark.quick
+
 LAYOUT = Layout(Grid(4, 2, 2, 1 / 24, 4 / 24), Grid(20, 1, 1, 0.032, 0.032))
 
 

@@ -31,6 +31,8 @@ from phonofilm.recipes.lookup import find_recipe
 from phonofilm.train import draw
 from phonofilm.types import Audio, Request
 
+pytestmark = pytest.mark.quick
+
 SHORT = Reference(seconds=0.1, silence=0.03)
 LISTENING = listening()
 WANTED = LISTENING.reference

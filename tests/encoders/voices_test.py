@@ -30,6 +30,8 @@ from phonofilm.recipes.lookup import find_recipe
 from phonofilm.train import draw
 from phonofilm.types import Audio, AVOutput, Prompt
 
+pytestmark = pytest.mark.quick
+
 HEAR = PitchAndCepstrum()
 TWO = Prompt(speech=(("left", "bin blue"), ("right", "set red"), ("left", "now")))
 

@@ -10,6 +10,8 @@ needed("espeakng_loader")
 from phonofilm.puppets.mouth import CLOSES, REST, SMOOTH, opening_curve, parts, width_curve
 from phonofilm.puppets.voice import EMOTION_SHIFTS, SAMPLE_RATE, VOICES, Phoneme, resample, speak, spoken
 
+pytestmark = pytest.mark.quick
+
 SENTENCE = "set white with p two soon"
 
 
