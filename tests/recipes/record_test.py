@@ -22,8 +22,15 @@ from phonofilm.types import RECORDED_AS, Links, recorded_as
 
 pytestmark = pytest.mark.quick
 
-UNRECORDED = {"CharacterEncoder.path", "Experiment.names", "FeatureEncoder.folder", "TrainedSpeaker.path"}
-"""Fields that say where something lies or what others call it. All others are in the record."""
+UNRECORDED = {
+    "CharacterEncoder.path",
+    "Experiment.names",
+    "FeatureEncoder.device",
+    "FeatureEncoder.folder",
+    "FeatureEncoder.kept",
+    "TrainedSpeaker.path",
+}
+"""Fields that say where something lies or computes, or what others call it. All others are in the record."""
 
 
 @cache

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from phonofilm.evaluate.statistics import bootstrap, reduce_parts
+from phonofilm.evaluate.report.statistics import bootstrap, reduce_parts
 
 pytestmark = pytest.mark.quick
 
