@@ -91,7 +91,6 @@ def test_output_has_the_shape_of_the_input(experiment, backbone):
     assert output.audio.isfinite().all()
 
 
-@pytest.mark.quick
 def test_wrong_channels_are_refused(experiment, backbone):
     input, _ = made(experiment)
     wrong = replace(input, video=replace(input.video, x=input.video.x[..., 1:]))
@@ -99,8 +98,10 @@ def test_wrong_channels_are_refused(experiment, backbone):
         backbone(wrong)
 
 
-@pytest.mark.quick
-@pytest.mark.parametrize("links", [Links(False, False), Links(True, False), Links(False, True), Links(True, True)])
+@pytest.mark.parametrize(
+    "links",
+    [pytest.param(Links(False, False), marks=pytest.mark.quick), Links(True, False), Links(False, True), Links()],
+)
 def test_a_closed_link_has_no_influence_and_an_open_one_has(experiment, backbone, links):
     input = replace(made(experiment)[0], links=links)
     plain = backbone(input)
@@ -230,7 +231,6 @@ def test_eight_bits_come_near(experiment, backbone):
         assert 0 < (one - two).norm() / two.norm() < 0.05
 
 
-@pytest.mark.quick
 def test_missing_and_surplus_weights_are_named(experiment, backbone):
     weights = dict(backbone.state_dict())
     weights["nobody.weight"] = torch.zeros(1)

@@ -6,8 +6,6 @@ from containers import FLASH, FPS, FRAMES, KINDS, levels, signal_to_noise, write
 
 from phonofilm.files.media import read_clip
 
-pytestmark = pytest.mark.quick
-
 
 @pytest.mark.parametrize("name", KINDS)
 def test_one_clip_in_any_container(name, tmp_path):

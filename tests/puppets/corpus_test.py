@@ -10,8 +10,6 @@ from phonofilm.files.media import read_clip, read_manifest
 from phonofilm.puppets import corpus
 from phonofilm.puppets.corpus import Corpus, contact_sheet, make, read_truth
 
-pytestmark = pytest.mark.quick
-
 SMALL = {"size": 32, "stages": {"speaker": 1.0, "ball": 1.0, "dialogue": 1.0}, "seed": 4}
 
 

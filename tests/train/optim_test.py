@@ -11,8 +11,6 @@ from phonofilm.recipes.lookup import find_recipe, recipe_names
 from phonofilm.train import optim
 from phonofilm.train.loop import Origin, Watch, train
 
-pytestmark = pytest.mark.quick
-
 MUON = MuonOptim(lr=2e-3, warmup=2)
 STUDIES = [name for name in recipe_names() if name.endswith("_study")]
 
