@@ -7,6 +7,8 @@ needed("scipy")
 
 from phonofilm.evaluate.readers.events import hear_onsets, match
 
+pytestmark = pytest.mark.quick
+
 RATE = 16000
 
 
