@@ -311,9 +311,9 @@ def test_a_folder_of_odd_files_is_found_and_none_hangs(tmp_path):
     os.mkfifo(tmp_path / "e.mp4")
     entries = find_entries(tmp_path)
     assert [entry.name for entry in entries] == ["a", "b", "c", "e"]
-    jobs = [Job(entry=entry, probes=()) for entry in entries]
-    assert all("UserError" in outcome.problem for job in jobs for outcome in measure(job))
-    assert all(len(job.key()) == 16 for job in jobs)
+    outcomes = [outcome for entry in entries for outcome in measure(Job(entry=entry, probes=()))]
+    assert all("UserError" in outcome.problem for outcome in outcomes)
+    assert all(len(Job(entry=entry, probes=()).key()) == 16 for entry in entries)
 
 
 def test_words_of_a_line_are_those_between_its_quotes(tmp_path):
