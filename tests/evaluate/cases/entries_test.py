@@ -13,6 +13,8 @@ from phonofilm.evaluate.cases.entries import entry_of, find_entries
 from phonofilm.evaluate.cases.heldout import held_out
 from phonofilm.files.text import read_json_lines
 
+pytestmark = pytest.mark.quick
+
 ROWS = [
     {"name": "x.mp4", "scene": "a ball", "say": "set white now"},
     {"name": "plain", "prompt": 'a man with a beard says "hello you" and waits'},

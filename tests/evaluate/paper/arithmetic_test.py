@@ -11,6 +11,8 @@ from phonofilm.evaluate.paper import classes, desync, frechet, speakers, sync
 
 needed("scipy")
 
+pytestmark = pytest.mark.quick
+
 
 def walk(length, seed=0, size=8):
     """Vectors that differ from one another."""
