@@ -49,7 +49,7 @@ ROOMS = {  # every room, and the rooms that it may import: down the list of a fl
 NO_PUPPETS = ("generation", "codecs", "encoders", "architectures", "network", "diffusion", "checkpoints")
 FLOOR = {"__init__.py", "__main__.py", "errors.py", "py.typed", "types.py", "version.py"}
 """Files of the top floor; everything else has a room."""
-ACROSS = ("examples_test.py", "laws_test.py", "sync_test.py")
+ACROSS = ("examples_test.py", "laws_test.py", "release_test.py", "sync_test.py")
 """Tests of more than one room."""
 FORBIDDEN_WORDS = re.compile(r"(Manager|Helper|Utils?|Base|Impl)(?=[A-Z]|$)|(^|_)(utils?|helpers?)(_|$)")
 
@@ -211,8 +211,8 @@ def companions(tree):
         names = {recipe for found, some in recipes if f"architectures.{name}" in found for recipe in some}
         if not names:
             yield f"{name} has no recipe"
-        if not (tree.root / "docs" / f"{name}.md").is_file():
-            yield f"{name} has no page docs/{name}.md"
+        if not (tree.root / "docs" / "systems" / f"{name}.md").is_file():
+            yield f"{name} has no page docs/systems/{name}.md"
         if not (runs and f"{name}_study" in names):
             yield f"{name} has no recipe {name}_study for tests/architectures/conformance_test.py to run"
 
