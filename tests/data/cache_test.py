@@ -15,6 +15,8 @@ from phonofilm.data.shards import missing_shards, shard_path, write_shard
 from phonofilm.errors import UserError
 from phonofilm.recipes.lookup import find_recipe
 
+pytestmark = pytest.mark.quick
+
 META = Meta(
     geometry=GEOMETRY, codes=CODES, codec="0123", recipe="tiny", regions=("sounding",), source={"split": "train"}
 )
