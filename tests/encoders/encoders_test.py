@@ -12,6 +12,8 @@ from phonofilm.errors import UserError
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Audio, Prompt
 
+pytestmark = pytest.mark.quick
+
 PROMPT = Prompt(scene="A woman,  red hair", sound="a high voice", speech=(("left", "Hi."), ("right", "Bye.")))
 
 

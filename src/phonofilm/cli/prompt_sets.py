@@ -29,7 +29,6 @@ class VerseBench:
     """Leave the pictures out, for models that start from words alone."""
 
     def run(self) -> None:
-        """Write the prompts."""
         from phonofilm.generation.prompt_sets import verse_bench, write_rows
 
         rows = verse_bench(self.source, pictures=not self.text_only)
@@ -50,7 +49,6 @@ class SeedTts:
     """The file of prompts to write."""
 
     def run(self) -> None:
-        """Write the prompts."""
         from phonofilm.generation.prompt_sets import seed_tts, write_rows
 
         rows = seed_tts(self.source)
@@ -71,7 +69,6 @@ class Portraits:
     """The file of prompts to write."""
 
     def run(self) -> None:
-        """Write the prompts."""
         from phonofilm.generation.prompt_sets import portraits, write_rows
 
         rows = portraits(self.source)

@@ -133,7 +133,6 @@ class Constant:
     text: str
 
     def __call__(self, prompt: Prompt) -> str:
-        """The text."""
         return self.text
 
 
@@ -144,7 +143,6 @@ class NegativeOr:
     text: str
 
     def __call__(self, prompt: Prompt) -> str:
-        """The text."""
         return prompt.negative or self.text
 
 
