@@ -61,7 +61,7 @@ ROOMS = {  # every room, and the rooms that it may import: down the list of a fl
 NO_PUPPETS = ("generation", "codecs", "encoders", "architectures", "network", "diffusion", "checkpoints")
 FLOOR = {"__init__.py", "__main__.py", "errors.py", "py.typed", "types.py", "version.py"}
 """Files of the top floor; everything else has a room."""
-ACROSS = ("doors_test.py", "examples_test.py", "laws_test.py", "release_test.py", "sync_test.py")
+ACROSS = {f"{name}_test.py" for name in ["doors", "examples", "laws", "release", "reliability", "signals", "sync"]}
 """Tests of more than one room."""
 FORBIDDEN_WORDS = re.compile(r"(Manager|Helper|Utils?|Base|Impl)(?=[A-Z]|$)|(^|_)(utils?|helpers?)(_|$)")
 

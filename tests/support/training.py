@@ -76,4 +76,4 @@ if __name__ == "__main__":
 
     folder, steps = sys.argv[1:]
     torch.set_num_threads(1)
-    train(tiny(steps=int(steps)), Noise(), folder, origin=Origin(device="cpu"))
+    train(tiny(steps=int(steps), sample_every=int(steps)), Noise(), folder, origin=Origin(device="cpu"))

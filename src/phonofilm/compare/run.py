@@ -64,13 +64,12 @@ def alone(folder: Path, world: World) -> Iterator[bool]:
     """Whether these processes may work in a folder; False where others do. The lock ends with them, in any way."""
     lock, free = FileLock(folder / LOCK, blocking=False), True
     if world.first:
-        try:
-            with told(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+        with told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(Timeout):  # which is an OSError, too, and says nothing of the place
                 lock.acquire()
-        except Timeout:
-            free = False
-        else:
+        free = lock.is_locked
+        if free:
             sweep(folder)
     try:
         yield world.broadcast(free)
