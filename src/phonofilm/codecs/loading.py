@@ -6,6 +6,7 @@ from pathlib import Path
 
 from phonofilm.codecs.audio import VOCODERS, AudioCodec
 from phonofilm.codecs.blocks import BlockCodec
+from phonofilm.codecs.convolutional import ConvCodec
 from phonofilm.codecs.folders import class_of
 from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
 from phonofilm.codecs.mel_codec import MelCodec
@@ -14,7 +15,7 @@ from phonofilm.errors import UserError
 
 PARTS = ("vae", "audio_vae", "vocoder")
 """Folders of the codecs inside a checkpoint folder; not every sound has a VAE."""
-StoredVideo = VideoCodec | BlockCodec
+StoredVideo = VideoCodec | BlockCodec | ConvCodec
 StoredAudio = AudioCodec | LTX2AudioCodec | MelCodec
 
 BY_VOCODER: dict[str, type[AudioCodec | LTX2AudioCodec | MelCodec]] = {
@@ -28,9 +29,8 @@ BY_VOCODER: dict[str, type[AudioCodec | LTX2AudioCodec | MelCodec]] = {
 
 def load_video_codec(folder: str | Path) -> StoredVideo:
     """The codec in the ``vae`` folder inside a checkpoint folder."""
-    if class_of(Path(folder) / "vae") == BlockCodec.__name__:
-        return BlockCodec.load(folder)
-    return VideoCodec.load(folder)
+    own = {cls.__name__: cls for cls in (BlockCodec, ConvCodec)}
+    return own.get(class_of(Path(folder) / "vae"), VideoCodec).load(folder)
 
 
 def load_audio_codec(folder: str | Path) -> StoredAudio:
