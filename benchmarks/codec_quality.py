@@ -1,9 +1,10 @@
 """How near video codecs bring pictures back: python benchmarks/codec_quality.py FOLDER [FOLDER ...] --footage CLIPS.
 
-Each FOLDER holds a ``vae``; the shipped codec comes first. Puppet clips of the test split, drawn here (49 pixel frames of
-128 x 128), and every film in CLIPS, its middle square at 128 x 128. PSNR in dB, means over clips: of all pixels, of the mouth box,
-and of pixels that have just changed. Seam: the mean step between neighbours across the edges of tokens over the mean step
-inside, of the picture (and of the true one), and of the error. Seconds to decode one puppet clip: the median of seven.
+Each FOLDER holds a ``vae``; the shipped codec comes first. Puppet clips of the test split, drawn here (49 pixel frames
+of 128 x 128), and every film in CLIPS, its middle square at 128 x 128. PSNR in dB, means over clips: of all pixels, of
+the mouth box, and of pixels that have just changed. Seam: the mean step between neighbours across the edges of tokens
+over the mean step inside, of the picture (and of the true one), and of the error. Seconds to decode one puppet clip:
+the median of seven.
 """
 
 import argparse
@@ -72,7 +73,9 @@ def within(square: Tensor, mask: Tensor) -> list[float]:
 
 def quality(codec: StoredVideo, clips: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
     """Figures on clips with their mouths."""
-    found: dict[str, list[float]] = {name: [] for name in ("PSNR", "mouth", "moving", "seam", "seam (true)", "seam (error)")}
+    found: dict[str, list[float]] = {
+        name: [] for name in ("PSNR", "mouth", "moving", "seam", "seam (true)", "seam (error)")
+    }
     for video, mouth in clips:
         made = through(codec, video)
         square = (made - video).square()

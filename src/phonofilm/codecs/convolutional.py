@@ -230,7 +230,9 @@ def _draw_linearly(decoder: Decoder, linear: BlockCodec) -> None:
     """
     count, middle = linear.channels, decoder.up2.in_channels
     quarter = (FRAMES, 3, 2, 8, 2, 8)  # frame, colour, quarter row, row, quarter column, column
-    maps = (linear.basis * linear.scale).T.unflatten(1, quarter).permute(3, 5, 1, 2, 4, 6, 0).flatten(2, 5).flatten(0, 1)
+    maps = (
+        (linear.basis * linear.scale).T.unflatten(1, quarter).permute(3, 5, 1, 2, 4, 6, 0).flatten(2, 5).flatten(0, 1)
+    )
     means = linear.mean.unflatten(0, quarter).permute(2, 4, 0, 1, 3, 5).flatten(2).flatten(0, 1)
     directions, strengths, _ = torch.linalg.svd(maps.transpose(0, 1).flatten(1), full_matrices=False)  # 768 by 4 C
     kept = min(middle, len(strengths))
@@ -248,7 +250,7 @@ def _draw_linearly(decoder: Decoder, linear: BlockCodec) -> None:
 
 
 def _set(conv: nn.Conv2d, maps: Float[Tensor, "P out in"], means: Float[Tensor, "P out"] | None = None) -> None:
-    """Set the first outputs of each of the P places of a convolution (its middle tap) to linear maps of the first inputs."""
+    """Set the first outputs of a convolution, at each of P places, to linear maps of its first inputs (middle tap)."""
     assert conv.bias is not None
     middle = conv.kernel_size[0] // 2
     places, (_, outputs, inputs) = len(maps), maps.shape

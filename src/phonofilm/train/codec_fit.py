@@ -27,8 +27,6 @@ class Schedule:
     """AdamW's: of all parameters, or with Muon of biases and scales alone."""
     muon: float = 0.0
     """Muon's learning rate for matrices and kernels; 0 trains everything with AdamW."""
-    products: torch.dtype = torch.float32
-    """Arithmetic of Muon's long products; bfloat16 where the processor has units for it takes a third of the time."""
     rows: int = 128
     """Output channels that Muon treats at once; fewer cost less."""
     warmup: int = 50
@@ -99,7 +97,7 @@ def _optimizers(network: nn.Module, schedule: Schedule) -> list[torch.optim.Opti
         torch.optim.AdamW(rest, lr=schedule.lr, betas=(0.9, 0.95), weight_decay=1e-4)
     ]
     if kernels:
-        optimizers.append(Muon(kernels, lr=schedule.muon, rows=schedule.rows, products=schedule.products))
+        optimizers.append(Muon(kernels, lr=schedule.muon, rows=schedule.rows))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]

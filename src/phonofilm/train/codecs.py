@@ -29,7 +29,7 @@ def edges(video: Float[Tensor, "B 3 T H W"]) -> tuple[Tensor, Tensor]:
 
 
 def seam(video: Float[Tensor, "B 3 T H W"], size: int) -> float:
-    """Mean step between neighbours in different tokens of ``size`` pixels over the mean step inside tokens; 1: no seam."""
+    """Mean step between neighbours in different tokens of ``size`` pixels over the mean step inside; 1 is no seam."""
     across, inside = [], []
     for steps in (part.abs().transpose(-1, dim) for part, dim in zip(edges(video), (-1, -2), strict=True)):
         between = torch.arange(1, steps.shape[-1] + 1) % size == 0

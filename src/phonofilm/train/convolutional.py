@@ -105,3 +105,10 @@ def _differences(error: Float[Tensor, "B 3 T H W"], dim: int, seam: float) -> Fl
     heavy = torch.ones(len(each))
     heavy[SIZE - 1 :: SIZE] += seam
     return (each * heavy).sum() / heavy.sum()
+
+
+@torch.no_grad()
+def adopt_scale(codec: ConvCodec, pool: Pool, clips: Sequence[int]) -> None:
+    """Bring the latents of these clips to a mean square of 1, in place; what is decoded stays as it is."""
+    squares = [codec.encode(to_video(pool.frames[clip])[None]).square().mean() for clip in clips]
+    codec.scale.mul_(torch.stack(squares).mean().sqrt())

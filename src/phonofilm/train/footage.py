@@ -1,4 +1,4 @@
-"""Clips that are no puppets, for codecs: drawn leaves, photographs and films that a folder holds, under a moving camera.
+"""Clips that are no puppets, for codecs: drawn leaves, photographs and films of a folder, under a moving camera.
 
 Overlapping shapes of all sizes have the edges and the spectrum of photographs (the dead leaves model: Matheron 1968;
 Lee, Mumford and Huang 2001).
@@ -40,8 +40,8 @@ def _read_photograph(path: Path) -> UInt8[Tensor, "3 H W"]:
 
 
 def draw_leaves(rng: np.random.Generator, side: int = SIDE) -> UInt8[Tensor, "3 S S"]:
-    """Overlapping ellipses, boxes and polygons in a few colours, some shaded, some under grain, drawn at twice the size."""
-    picture = _gradient(rng, 2 * side)
+    """Overlapping ellipses, boxes, polygons and lines in a few colours, some shaded, some under grain."""
+    picture = _gradient(rng, 2 * side)  # twice the size, shrunk in the end: smooth edges
     colours = rng.integers(0, 256, (int(rng.integers(3, 12)), 3))
     least = float(rng.choice((8, 16, 40)))
     for _ in range(int(rng.choice((6, 30, 150)))):
@@ -131,7 +131,7 @@ def pan_layers(
 
 
 def cut_film(
-    film: UInt8[Tensor, "T 3 H W"], rng: np.random.Generator, *, frames: int, size: int
+    film: UInt8[Tensor, "N 3 H W"], rng: np.random.Generator, *, frames: int, size: int
 ) -> UInt8[Tensor, "T 3 S S"]:
     """A square of random place and size out of a film, half of the time mirrored; short films run there and back."""
     count, height, width = len(film), film.shape[2], film.shape[3]
@@ -147,7 +147,7 @@ def cut_film(
 def write_footage(
     target: Path, source: Path | None, count: int, *, frames: int, size: int, say: Callable[[str], None] = print
 ) -> None:
-    """Write a pool of clips without mouths and sound: a third drawn leaves, the rest from ``source`` where there is one."""
+    """Write a pool of clips without mouths and sound: a third leaves, the rest from ``source`` where there is one."""
     stills, films = read_folder(source) if source else ([], [])
     target.mkdir(parents=True, exist_ok=True)
     part = target / "frames.part"

@@ -11,43 +11,33 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 """Newton-Schulz coefficients of Jordan's Muon: singular values land near 1 in five rounds, without exactness."""
 
 
-def orthogonal(matrix: Tensor, rounds: int = 5, products: torch.dtype = torch.float32) -> Tensor:
+def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:
     """Nearly the orthogonal factor of a matrix: its singular values become about 1.
 
-    Newton-Schulz on the Gram matrix: X' = p(XX^T) X, so a wide matrix is touched twice and not twice a round; these two
-    products are taken in ``products``.
+    Newton-Schulz on the Gram matrix: X' = p(XX^T) X, so a wide matrix is touched twice and not twice a round.
     """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    wide = (wide / (wide.norm() + 1e-7)).to(products)
+    wide = wide / (wide.norm() + 1e-7)
     a, b, c = QUINTIC
-    gram = (wide @ wide.T).to(matrix.dtype)
+    gram = wide @ wide.T
     eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     total = eye
     for _ in range(rounds):
         step = a * eye + b * gram + c * (gram @ gram)
         total = step @ total
         gram = step @ gram @ step
-    result = (total.to(products) @ wide).to(matrix.dtype)
+    result = total @ wide
     return result if matrix.shape[0] <= matrix.shape[1] else result.T
 
 
 class Muon(torch.optim.Optimizer):
     """Jordan et al. 2024, with Nesterov momentum; a kernel counts as a matrix of one row per output channel.
 
-    With ``rows`` a kernel of more output channels is treated in blocks of rows of at most that many. ``products`` is the
-    arithmetic of the long products.
+    With ``rows`` a kernel of more output channels is treated in blocks of rows of at most that many.
     """
 
-    def __init__(
-        self,
-        params: Iterable[Tensor],
-        lr: float = 0.02,
-        momentum: float = 0.95,
-        rows: int = 128,
-        products: torch.dtype = torch.float32,
-    ) -> None:
+    def __init__(self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, rows: int = 128) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "rows": rows})
-        self.products = products
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:
@@ -59,16 +49,15 @@ class Muon(torch.optim.Optimizer):
                 state = self.state[parameter]
                 average = state.setdefault("average", torch.zeros_like(parameter))
                 average.lerp_(parameter.grad, 1 - group["momentum"])
-                direction = _as_stored(parameter.grad.lerp(average, group["momentum"]))
-                stored = _as_stored(parameter).split(group["rows"])
-                for block, part in zip(direction.split(group["rows"]), stored, strict=True):
+                order = _order(parameter)
+                direction = parameter.grad.lerp(average, group["momentum"]).permute(order).split(group["rows"])
+                for block, part in zip(direction, parameter.permute(order).split(group["rows"]), strict=True):
                     matrix = block.flatten(1)
                     stretch = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-                    turned = orthogonal(matrix, products=self.products)
-                    part.add_(turned.view(part.shape), alpha=-group["lr"] * stretch)
+                    part.add_(orthogonal(matrix).view(part.shape), alpha=-group["lr"] * stretch)
 
 
-def _as_stored(kernel: Tensor) -> Tensor:
-    """A kernel's dimensions in the order of its memory: a matrix of them is then no copy, and its factor is the same."""
-    last = kernel.ndim == 4 and kernel.is_contiguous(memory_format=torch.channels_last)
-    return kernel.permute(0, 2, 3, 1) if last and not kernel.is_contiguous() else kernel
+def _order(kernel: Tensor) -> tuple[int, ...]:
+    """A kernel's dimensions in the order of its memory: as a matrix it need not be copied; its factor is the same."""
+    last = kernel.ndim == 4 and not kernel.is_contiguous() and kernel.is_contiguous(memory_format=torch.channels_last)
+    return (0, 2, 3, 1) if last else tuple(range(kernel.ndim))

@@ -1,0 +1,68 @@
+"""The second pocket video codec: numbers of the network and of its training, an hour and a half on one CPU core.
+
+``python -m phonofilm.recipes.pocket2_video --folder FOLDER --footage PICTURES`` draws both pools of clips, trains from
+the shipped linear transform and writes ``vae`` into FOLDER; started again it goes on where it stopped, with more
+``--minutes`` or ``--steps`` for longer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from phonofilm.codecs.blocks import BlockCodec
+from phonofilm.codecs.convolutional import ConvCodec, ConvConfig
+from phonofilm.recipes.pocket_codecs import HELD, pool_scripts
+from phonofilm.train.blocks import Stage
+from phonofilm.train.codec_fit import Schedule, fit
+from phonofilm.train.convolutional import ConvLoss, adopt_scale, conv_job
+from phonofilm.train.footage import write_footage
+from phonofilm.train.pool import Pool, write_pool
+
+STAGES = (
+    Stage(until=0.35, frames=9, size=64, batch=5),
+    Stage(until=0.8, frames=17, size=64, batch=4),
+    Stage(until=0.93, frames=17, size=128, batch=2),
+    Stage(until=1.0, frames=49, size=128, batch=1),
+)
+LOSS = ConvLoss()
+SCHEDULE = Schedule(steps=20000, lr=1e-3, muon=0.01, rows=64, ema=0.998, minutes_between_scores=5)
+LINEAR = Path(__file__).parents[1] / "models" / "pocket"
+"""Whose transform the training starts from."""
+
+
+def network() -> ConvCodec:
+    """The codec before training."""
+    return ConvCodec(ConvConfig())
+
+
+def main(
+    folder: Path, footage: Path | None = None, clips: int = 1024, steps: int = SCHEDULE.steps, minutes: float = math.inf
+) -> None:
+    """Draw the pools where there are none, train, and write the codec into ``folder``.
+
+    ``footage`` is a folder of photographs and films of anything; without one the footage is drawn shapes alone.
+    """
+    if not (folder / "pool" / "frames.npy").is_file():
+        write_pool(folder / "pool", pool_scripts(clips, HELD), size=128)
+    if not (folder / "footage" / "frames.npy").is_file():
+        write_footage(folder / "footage", footage, 360, frames=49, size=128)
+    pools = (Pool.open(folder / "pool", HELD), Pool.open(folder / "footage", 12))
+    torch.manual_seed(0)
+    codec = network()
+    codec.start_from(BlockCodec.load(LINEAR))
+    codec = codec.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    job = conv_job(codec, pools, STAGES, LOSS, pools[0].heldout[:12])
+    trained = fit(job, replace(SCHEDULE, steps=steps, minutes=minutes), folder / "video_run")
+    assert isinstance(trained, ConvCodec)
+    adopt_scale(trained, pools[0], range(0, pools[0].training, 16))
+    trained.save(folder, dtype=torch.bfloat16)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main)
