@@ -12,12 +12,14 @@ from diffusers import MMAudioVAE
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.bigvgan import BigVGANVocoder
 from phonofilm.codecs.blocks import BlockCodec
+from phonofilm.codecs.convolutional import ConvCodec
 from phonofilm.codecs.licences import preset
 from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
 from phonofilm.codecs.mel_codec import MelCodec
 from phonofilm.codecs.video import VideoCodec
 from phonofilm.encoders import text
 from phonofilm.encoders.features import FeatureEncoder, Filled
+from phonofilm.recipes import pocket2_video as pocket2_video_codec
 from phonofilm.recipes import pocket_codecs
 from phonofilm.recipes import pocket_video as pocket_video_codec
 from phonofilm.types import Prompt
@@ -156,6 +158,11 @@ MMAUDIO_16K_VAE: dict[str, object] = {
 def pocket_video() -> BlockCodec:
     """The puppets' video codec, untrained: 64 components of blocks."""
     return pocket_video_codec.network()
+
+
+def pocket2_video() -> ConvCodec:
+    """The puppets' second video codec, untrained: learned, with as many latents; see docs/codecs.md."""
+    return pocket2_video_codec.network()
 
 
 def pocket_audio() -> AudioCodec:
