@@ -205,7 +205,7 @@ class ConvCodec(nn.Module):
         numbers = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
         codec = cls(ConvConfig(**numbers))  # pyright: ignore[reportArgumentType]
         load_file_strictly(codec, part / WEIGHTS)
-        return codec.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # pyright: ignore
+        return codec.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # pyright: ignore[reportCallIssue]
 
     def save(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Write the ``vae`` folder inside a checkpoint folder, parameters optionally in a shorter type."""

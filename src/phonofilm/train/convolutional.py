@@ -94,7 +94,7 @@ def conv_losses(
     return {
         "l1": (error.abs() * weight).mean(),
         "l2": loss.square * (error.square() * weight).mean(),
-        "edge": loss.gradient * sum(_differences(error, dim, loss.seam) for dim in (-1, -2)),
+        "edge": loss.gradient * (_differences(error, -1, loss.seam) + _differences(error, -2, loss.seam)),
         "large": loss.large * large,
     }
 

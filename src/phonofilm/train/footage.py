@@ -118,10 +118,10 @@ def pan_layers(
     pictures: Sequence[UInt8[Tensor, "3 H W"]], rng: np.random.Generator, *, frames: int, size: int
 ) -> UInt8[Tensor, "T 3 S S"]:
     """A picture under a camera, in two of three clips behind up to three pieces of others that move on their own."""
-    seen = pan(pictures[rng.integers(len(pictures))], rng, frames=frames, size=size)
+    seen = pan(pictures[int(rng.integers(len(pictures)))], rng, frames=frames, size=size)
     grid = torch.from_numpy(np.mgrid[:size, :size].astype(np.float32) / size)
     for _ in range(int(rng.choice((0, 1, 3)))):
-        piece = pan(pictures[rng.integers(len(pictures))], rng, frames=frames, size=size)
+        piece = pan(pictures[int(rng.integers(len(pictures)))], rng, frames=frames, size=size)
         time = torch.linspace(0, 1, frames)[:, None, None]
         start, way, wide = rng.random(2), rng.normal(size=2) * rng.choice((0.0, 0.3, 1.5)), rng.uniform(0.05, 0.3, 2)
         away = [(grid[i] - start[i] - way[i] * time) / wide[i] for i in range(2)]
