@@ -11,10 +11,10 @@ import torch
 from phonofilm.evaluate.entries import find_entries
 from phonofilm.evaluate.families import PROBES
 from phonofilm.evaluate.folder import choose
+from phonofilm.evaluate.heldout import held_out
 from phonofilm.evaluate.observe import hear, judge, see, true_clip
-from phonofilm.evaluate.prompts import held_out
-from phonofilm.evaluate.survey import Job, measure_clip
-from phonofilm.media import write_clip
+from phonofilm.evaluate.survey import ProbeJob, measure_clip
+from phonofilm.files.media import write_clip
 
 
 def measure(cases):
@@ -42,7 +42,9 @@ def measure_files(cases):
         for case in cases:
             write_clip(Path(folder) / f"{case.id}.mp4", true_clip(case))
         jobs = [
-            Job(entry=e, condition="clips", probes=tuple(p.name for p in PROBES if p.name in probes and p.wants(e)))
+            ProbeJob(
+                entry=e, condition="clips", probes=tuple(p.name for p in PROBES if p.name in probes and p.wants(e))
+            )
             for e in find_entries(Path(folder))
         ]
         start = time.process_time()

@@ -16,14 +16,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from phonofilm.alignment import Ramp
-from phonofilm.architectures.uniavgen import Layer, MeetingLayer, PictureReader, SoundReader, Towers, in_space
-from phonofilm.backbone import TowerConfig
-from phonofilm.blocks import Hidden
-from phonofilm.context import unplaced
-from phonofilm.layers import Reader, Rope, attend, rope, rotate
-from phonofilm.recipes.uniavgen import seconds_meeting, uniavgen_paper_stage2
-from phonofilm.tokens import positions
+from phonofilm.architectures.uniavgen import A2VAligner, DualBranch, InteractionLayer, PairedLayer, V2AAligner, in_space
+from phonofilm.diffusion.tokens import positions
+from phonofilm.network.alignment import Ramp
+from phonofilm.network.backbone import TowerConfig
+from phonofilm.network.blocks import Hidden
+from phonofilm.network.context import without_positions
+from phonofilm.network.layers import CrossAttention, Rope, attend, rope, rotate
+from phonofilm.recipes.uniavgen import seconds_interaction, uniavgen_paper_stage2
 from phonofilm.types import Grid
 
 LENGTHS = (2, 4, 8, 16, 32)
@@ -43,17 +43,17 @@ def hidden(grid: Grid, width: int) -> Hidden:
         rotation=rope(pos, head),
         seconds=pos[..., 0],
         grid=grid,
-        ctx=unplaced(torch.zeros(1, 0, width), torch.zeros(1, 0, dtype=torch.bool)),
+        ctx=without_positions(torch.zeros(1, 0, width), torch.zeros(1, 0, dtype=torch.bool)),
     )
 
 
-def exchange(layer: MeetingLayer, video: Hidden, audio: Hidden) -> None:
+def exchange(layer: InteractionLayer, video: Hidden, audio: Hidden) -> None:
     face = layer.face(video)
     layer.a2v(video, audio, face)
     layer.v2a(audio, video, face)
 
 
-def blend_first(reader: PictureReader, audio: Hidden, video: Hidden, face: Tensor) -> Tensor:
+def blend_first(reader: V2AAligner, audio: Hidden, video: Hidden, face: Tensor) -> Tensor:
     """As the release does it: a picture for every audio token, then keys and values of each."""
     p, grid = reader.projection, video.grid
     frames = (video.x * face.unsqueeze(-1)).unflatten(1, (grid.frames, -1))
@@ -61,7 +61,7 @@ def blend_first(reader: PictureReader, audio: Hidden, video: Hidden, face: Tenso
     index = torch.tensor([one.frames for one in seen], device=frames.device)
     weight = torch.tensor([one.weights for one in seen], device=frames.device)[..., None, None]
     pictures = (frames[:, index[:, 0]] * weight[:, 0] + frames[:, index[:, 1]] * weight[:, 1]).flatten(0, 1)
-    k = rotate(p.keys(pictures), in_space(grid, reader.meeting.space, frames.device))
+    k = rotate(p.keys(pictures), in_space(grid, reader.interaction.space, frames.device))
     saw = attend(p.queries(audio.x).transpose(0, 1), k.to(pictures.dtype), p.values(pictures))
     return reader.out(saw.transpose(0, 1))
 
@@ -83,26 +83,26 @@ def seconds(call: Callable[[], object], times: int = 3) -> float:
     return min(found)
 
 
-def narrow(width: int) -> Towers:
-    meeting = seconds_meeting()
+def narrow(width: int) -> DualBranch:
+    interaction = seconds_interaction()
     head = Rope(sizes=(16, 8, 8))
     stream = {"heads": width // 32, "mlp": 32, "rope": head}
-    return Towers(
+    return DualBranch(
         video=TowerConfig(channels=4, width=width, **stream),
         audio=TowerConfig(channels=4, width=width, **stream),
-        layers=(MeetingLayer,),
-        meeting=replace(meeting, space=head, place=replace(head, scale=(100.0, 1.0, 1.0))),
+        layers=(InteractionLayer,),
+        interaction=replace(interaction, space=head, place=replace(head, scale=(100.0, 1.0, 1.0))),
     )
 
 
 def lengths() -> None:
     """FLOPs and time of one exchange, which grow like the clip."""
-    paper, small = uniavgen_paper_stage2().model, MeetingLayer(narrow(64), Reader, 0)
+    paper, small = uniavgen_paper_stage2().model, InteractionLayer(narrow(64), CrossAttention, 0)
     print("| seconds | TFLOPs, published size | per second | ms, width 64, 8 x 8 tokens | per second |")
     print("|---|---|---|---|---|")
     for length in LENGTHS:
         with FakeTensorMode():
-            layer, (video, audio) = MeetingLayer(paper, Reader, 0), grids(length, 23, 23)
+            layer, (video, audio) = InteractionLayer(paper, CrossAttention, 0), grids(length, 23, 23)
             streams = hidden(video, 3072), hidden(audio, 1536)
             count = flops(lambda c=layer, s=streams: exchange(c, *s)) / 1e12
         video, audio = grids(length, 8, 8)
@@ -114,14 +114,15 @@ def lengths() -> None:
 def projecting() -> None:
     """FLOPs of V2A at a size that the release offers, and of the whole forward with the towers."""
     paper, sizes = uniavgen_paper_stage2().model, grids(5.0625, 23, 35)
-    reader, layer = PictureReader(paper.audio, 3072, paper.meeting), Layer(paper, Reader, 0)
+    reader, layer = V2AAligner(paper.audio, 3072, paper.interaction), PairedLayer(paper, CrossAttention, 0)
     video, audio = hidden(sizes[0], 3072), hidden(sizes[1], 1536)
     face = torch.ones(1, sizes[0].tokens)
     ours = flops(lambda: reader(audio, video, face)) / 1e12
     theirs = flops(lambda: blend_first(reader, audio, video, face)) / 1e12
-    heard = flops(lambda: SoundReader(paper.video, 1536, paper.meeting)(video, audio, face)) / 1e12
+    heard = flops(lambda: A2VAligner(paper.video, 1536, paper.interaction)(video, audio, face)) / 1e12
     towers = 30 * sum(
-        flops(lambda t=t, s=s: t.think(t.look(s))) for t, s in ((layer.video, video), (layer.audio, audio))
+        flops(lambda t=t, s=s: t.feed_forward(t.self_attention(s)))
+        for t, s in ((layer.video, video), (layer.audio, audio))
     )
     rest = towers / 1e12 + 15 * heard
     print(f"\nV2A at 1120 x 736, {sizes[1].frames} mel frames, counted:")
@@ -131,7 +132,7 @@ def projecting() -> None:
 
 def timing() -> None:
     """Both orders at a width that this machine can bear."""
-    reader = PictureReader(narrow(256).audio, 512, narrow(256).meeting)
+    reader = V2AAligner(narrow(256).audio, 512, narrow(256).interaction)
     sizes = grids(5.0625, 8, 12)
     video, audio = hidden(sizes[0], 512), hidden(sizes[1], 256)
     face = torch.ones(1, sizes[0].tokens)

@@ -12,12 +12,12 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from phonofilm.architectures.ccl import Block, Windows, windows
-from phonofilm.blocks import Hidden
-from phonofilm.context import unplaced
-from phonofilm.layers import Rope, rope
+from phonofilm.architectures.ccl import CCLBlock, QueryGroups, groups_of
+from phonofilm.diffusion.tokens import positions
+from phonofilm.network.blocks import Hidden
+from phonofilm.network.context import without_positions
+from phonofilm.network.layers import Rope, rope
 from phonofilm.recipes.ccl import ccl_paper, model
-from phonofilm.tokens import positions
 from phonofilm.types import Grid
 
 LENGTHS = (2, 4, 8, 16, 32)
@@ -40,24 +40,26 @@ def hidden(grid: Grid, width: int, device: str) -> Hidden:
         rotation=rope(pos, Rope(sizes=(2, 2, 2))),
         seconds=pos[..., 0],
         grid=grid,
-        ctx=unplaced(torch.zeros(1, 0, width, device=device), torch.zeros(1, 0, dtype=torch.bool, device=device)),
+        ctx=without_positions(
+            torch.zeros(1, 0, width, device=device), torch.zeros(1, 0, dtype=torch.bool, device=device)
+        ),
     )
 
 
-def exchange(block: Block, video: Hidden, audio: Hidden) -> None:
-    a2v, v2a = windows(block.partition, video.grid, audio.grid, video.x.device)
+def exchange(block: CCLBlock, video: Hidden, audio: Hidden) -> None:
+    a2v, v2a = groups_of(block.partition, video.grid, audio.grid, video.x.device)
     block.video_context(video, audio, a2v)
     block.audio_context(audio, video, v2a)
 
 
-def exchange_without_windows(block: Block, video: Hidden, audio: Hidden) -> None:
+def exchange_without_windows(block: CCLBlock, video: Hidden, audio: Hidden) -> None:
     """Everybody reads everything: one group of all queries and all keys."""
     both = [torch.arange(stream.grid.tokens, device=stream.x.device) for stream in (video, audio)]
     for reader, own, other, mine, theirs in (
         (block.video_context, video, audio, *both),
         (block.audio_context, audio, video, *reversed(both)),
     ):
-        reader(own, other, Windows(mine[None], theirs[None], None, mine))
+        reader(own, other, QueryGroups(mine[None], theirs[None], None, mine))
 
 
 def flops(call: Callable[[], object]) -> tuple[float, float]:
@@ -85,8 +87,8 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     with torch.device("meta"):
-        paper = Block(ccl_paper().model).requires_grad_(False)
-    small = Block(model(heads=(2, 1), head=32, mlp=4, num_blocks=1)).requires_grad_(False)
+        paper = CCLBlock(ccl_paper().model).requires_grad_(False)
+    small = CCLBlock(model(heads=(2, 1), head=32, mlp=4, num_blocks=1)).requires_grad_(False)
     print("One layer, both directions; published size (TFLOPs), then widths 64 and 32 with 8 x 8 tokens (ms)")
     print("| seconds | exchange | per second | its attention | per second | the same, no windows | ms | per second |")
     print("|---|---|---|---|---|---|---|---|")

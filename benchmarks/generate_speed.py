@@ -12,15 +12,15 @@ from pathlib import Path
 import torch
 
 import phonofilm
-from phonofilm import generate
-from phonofilm.media import write_clip
+from phonofilm.files.media import write_clip
+from phonofilm.generation import pipeline as generate
 from phonofilm.types import Prompt, Request
 
 PROMPT = Prompt(scene="a woman with red hair, pale skin, blue background", speech=(("", "set white with p two soon"),))
 
 
 def measured(model: str, repeats: int) -> dict[str, float]:
-    film = phonofilm.load(model)
+    pipeline = phonofilm.load(model)
     decoding = []
     decode = generate.decode
 
@@ -35,7 +35,7 @@ def measured(model: str, repeats: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(repeats + 1):  # the first is warm-up
             begun = time.perf_counter()
-            clip = film.generate(Request(prompt=PROMPT, seed=turn))
+            clip = pipeline.generate(Request(prompt=PROMPT, seed=turn))
             making.append(time.perf_counter() - begun)
             begun = time.perf_counter()
             write_clip(Path(folder) / "clip.mp4", clip)

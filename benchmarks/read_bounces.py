@@ -11,36 +11,36 @@ import statistics
 import torch
 
 import phonofilm
+from phonofilm.diffusion.guidance import guided
+from phonofilm.diffusion.sampling import sigmas
+from phonofilm.diffusion.tasks import Pair, compose
+from phonofilm.diffusion.tokens import audio_tokens, patchify
 from phonofilm.evaluate import events
-from phonofilm.generate import Film, decode, draw_noise
-from phonofilm.given import signed
-from phonofilm.guidance import guided
+from phonofilm.generation.inputs import signed
+from phonofilm.generation.pipeline import Pipeline, decode, draw_noise
 from phonofilm.puppets import bounces, stage
 from phonofilm.puppets.performance import perform
 from phonofilm.puppets.script import Script, write_script
-from phonofilm.sampling import sigmas
-from phonofilm.tasks import Pair, compose
-from phonofilm.tokens import audio_tokens, patchify
 from phonofilm.types import Clip, Request
 
 
 @torch.no_grad()
-def drawn_again(film: Film, script: Script, level: float) -> Clip:
+def drawn_again(pipeline: Pipeline, script: Script, level: float) -> Clip:
     """The clip of a script, through the codecs and drawn by the model from a noise level on."""
-    checkpoint, experiment = film.checkpoint, film.checkpoint.experiment
+    checkpoint, experiment = pipeline.checkpoint, pipeline.checkpoint.experiment
     performance = perform(script)
     latents = checkpoint.video_codec.encode(signed(stage.draw([performance]).video[0]))
     sound = audio_tokens(checkpoint.audio_codec.encode(performance.wave[None]))
     clean = Pair(patchify(latents, experiment.patch), sound)
-    geometry, task = film.kind(Request(prompt=script.prompt))
+    geometry, task = pipeline.kind(Request(prompt=script.prompt))
     layout = experiment.layout(geometry, checkpoint.video_codec, checkpoint.audio_codec)
-    noise = draw_noise(film, layout, [script.seed])
+    noise = draw_noise(pipeline, layout, [script.seed])
     start = torch.full((1,), level)
     input = compose(task, layout, clean, noise, Pair(start, start), experiment.encode([script.prompt], voices=[()]))
     levels = sigmas(experiment.sampling.steps, experiment.sampling.shift)
     levels = torch.cat((start, levels[levels < level - 1e-6]))
     model = guided(checkpoint.backbone, *experiment.guidance, passes=experiment.sampling.passes)
-    return decode(film, experiment.sampling.sampler(model, input, levels), geometry)[0]
+    return decode(pipeline, experiment.sampling.sampler(model, input, levels), geometry)[0]
 
 
 def main() -> None:
@@ -49,14 +49,14 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--model", default="pocket")
     options = parser.parse_args()
-    film = phonofilm.load(options.model)
+    pipeline = phonofilm.load(options.model)
     for level in (0.0, 0.5, 0.75, 0.9):
         pairs = count = 0
         offsets: list[float] = []
         for seed in range(options.clips):
             script = write_script(seed, split="val", stage="ball")
             true = [event.seconds for event in script.events]
-            seen = bounces.read_contacts(drawn_again(film, script, level).video, script.fps)
+            seen = bounces.read_contacts(drawn_again(pipeline, script, level).video, script.fps)
             match = events.match(true, seen, 0.08)
             pairs, count = pairs + match.pairs, count + len(true) + len(seen)
             offsets += match.offsets

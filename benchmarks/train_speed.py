@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass, replace
 
 import torch
+from phonofilm.recipes.lookup import find_recipe
 
 from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Codes, Dataset, Sample
-from phonofilm.experiment import Experiment, find_recipe
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.train import draw, loop, parallel
 from phonofilm.types import Prompt
 
@@ -44,7 +45,7 @@ class Random:
 
     @property
     def speaker(self):
-        return self.experiment.hear.name if self.experiment.hear else ""
+        return self.experiment.speaker_encoder.name if self.experiment.speaker_encoder else ""
 
     @property
     def reference(self):
@@ -61,7 +62,9 @@ class Random:
             regions={name: torch.rand(1, *shape) for name in self.experiment.regions},
             prompt=SAID,
             seed=0,
-            voices=(("", torch.randn(self.experiment.hear.channels)),) if self.experiment.hear else (),
+            voices=(("", torch.randn(self.experiment.speaker_encoder.channels)),)
+            if self.experiment.speaker_encoder
+            else (),
             reference=torch.randn(self.codes.audio_channels, heard.tokens(layout.audio)) if heard else None,
         )
         return [sample] * len(indices)

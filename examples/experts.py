@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from phonofilm.backbone import Backbone, StreamConfig
-from phonofilm.blocks import Hidden, Side, State, join, joint_attention, text_of, tokens_of
-from phonofilm.context import ByteText
-from phonofilm.layers import init_linear
+from phonofilm.network.backbone import Backbone, StreamConfig
+from phonofilm.network.blocks import Hidden, Side, State, join, joint_attention, text_of, tokens_of
+from phonofilm.network.context import ByteText
+from phonofilm.network.layers import init_linear
 from phonofilm.types import CLOSED, Links
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from examples.experts import Experts
-from phonofilm import tasks
-from phonofilm.backbone import DataStreamConfig, StreamConfig
-from phonofilm.context import ByteText
+from phonofilm.diffusion import tasks
+from phonofilm.diffusion.guidance import Both, Guidance, unlinked
+from phonofilm.diffusion.losses import FlowLoss
 from phonofilm.encoders import text
-from phonofilm.experiment import Experiment, LinkDropout
-from phonofilm.guidance import Away, Both, unlinked
-from phonofilm.layers import Rope
-from phonofilm.losses import FlowLoss
+from phonofilm.network.backbone import DataStreamConfig, StreamConfig
+from phonofilm.network.context import ByteText
+from phonofilm.network.layers import Rope
 from phonofilm.recipes import jova
+from phonofilm.recipes.experiment import Experiment, LinkDropout
 from phonofilm.types import CLOSED
 
 
@@ -35,5 +35,5 @@ def experts_study() -> Experiment:
         losses=(FlowLoss(),),
         regions=(),
         link_dropout=(LinkDropout(links=CLOSED, share=0.1),),
-        guidance=(Away(edit=Both((jova.NEGATIVE, unlinked)), video=1.5, audio=1.5),),
+        guidance=(Guidance(contrast=Both((jova.NEGATIVE, unlinked)), video_scale=2.5, audio_scale=2.5),),
     )

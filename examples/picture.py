@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from phonofilm.media import read_clip
+from phonofilm.files.media import read_clip
 from phonofilm.types import Clip
 
 FRAMES, HEIGHT = 8, 48

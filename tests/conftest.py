@@ -38,7 +38,7 @@ def versatile_folder(tmp_path_factory):
     """A tiny random model for every task; its clips may be 0.7 s or 1.4 s long. Its recipe is foreign code."""
     from models import write_model
 
-    from phonofilm.weights import Training
+    from phonofilm.checkpoints.folder import Training
 
     folder = tmp_path_factory.mktemp("models") / "versatile"
     write_model(folder, "models:every_task", Training(num_frames=(17, 33)))

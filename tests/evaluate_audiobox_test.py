@@ -16,7 +16,7 @@ from phonofilm.evaluate.paper import audiobox
 from phonofilm.evaluate.paper.wavlm import BASE, at_16_khz, layers, our_name
 from phonofilm.evaluate.probe import Examined, Unmeasured
 from phonofilm.evaluate.survey import digest
-from phonofilm.media import write_clip
+from phonofilm.files.media import write_clip
 from phonofilm.types import Clip
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -1,4 +1,4 @@
-"""The held-out prompts through a whole random model: the plumbing of generation, codecs and the glance in training."""
+"""The held-out prompts through a whole random model: the plumbing of generation, codecs and scores in training."""
 
 import pytest
 import torch
@@ -8,11 +8,11 @@ pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
 from phonofilm.evaluate.clips import make_clips, request_of, untrained  # noqa: E402
-from phonofilm.evaluate.prompts import held_out  # noqa: E402
-from phonofilm.evaluate.quick import WRONG, glancing  # noqa: E402
-from phonofilm.evaluate.readings import Job, read  # noqa: E402
-from phonofilm.generate import load  # noqa: E402
-from phonofilm.media import read_manifest  # noqa: E402
+from phonofilm.evaluate.heldout import held_out  # noqa: E402
+from phonofilm.evaluate.quick import WRONG, clip_scoring  # noqa: E402
+from phonofilm.evaluate.readings import ReadingJob, read  # noqa: E402
+from phonofilm.files.media import read_manifest  # noqa: E402
+from phonofilm.generation.pipeline import load  # noqa: E402
 
 COUNTS = {"portrait": 1, "ball": 1}
 
@@ -23,35 +23,35 @@ def cases():
 
 
 @pytest.fixture(scope="module")
-def film(model_folder):
+def pipeline(model_folder):
     return load(str(model_folder)).adjusted(steps=1)
 
 
-def test_clips_are_made_once_and_name_their_model(film, cases, tmp_path, monkeypatch):
-    make_clips(film, cases, tmp_path)
+def test_clips_are_made_once_and_name_their_model(pipeline, cases, tmp_path, monkeypatch):
+    make_clips(pipeline, cases, tmp_path)
     assert read_manifest(tmp_path / f"{cases[0].id}.mp4")["task"] == "i2av"
     assert read_manifest(tmp_path / f"{cases[1].id}.mp4")["prompt"]["scene"] == cases[1].prompt.scene
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.mp4")}
-    make_clips(film, cases, tmp_path)
+    make_clips(pipeline, cases, tmp_path)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.mp4")} == before
 
 
-def test_an_untrained_model_has_the_codecs_but_other_weights(film):
-    control = untrained(film)
-    assert control.checkpoint.video_codec is film.checkpoint.video_codec
-    pairs = zip(control.checkpoint.backbone.parameters(), film.checkpoint.backbone.parameters(), strict=True)
+def test_an_untrained_model_has_the_codecs_but_other_weights(pipeline):
+    control = untrained(pipeline)
+    assert control.checkpoint.video_codec is pipeline.checkpoint.video_codec
+    pairs = zip(control.checkpoint.backbone.parameters(), pipeline.checkpoint.backbone.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs)
     assert control.manifest(request_of(held_out("val", {"ball": 1})[0]))["weights"] == "untrained"
 
 
 def test_the_truth_goes_through_the_codecs(model_folder, cases):
-    (reading,) = read(Job(case=cases[1], source="codecs", path=model_folder))
+    (reading,) = read(ReadingJob(case=cases[1], source="codecs", path=model_folder))
     assert reading.problem == ""
     assert reading.picture.contacts is not None
 
 
-def test_a_glance_at_the_weights_of_a_step(film, model_folder):
-    hook = glancing(film.checkpoint.experiment, model_folder, counts={"ball": 1})
-    figures = hook(0, film.checkpoint.backbone)
-    assert set(figures) == {"glance/event_f1", WRONG}
-    assert figures[WRONG] == pytest.approx(1 - figures["glance/event_f1"])
+def test_clips_are_scored_with_the_weights_of_a_step(pipeline, model_folder):
+    hook = clip_scoring(pipeline.checkpoint.experiment, model_folder, counts={"ball": 1})
+    figures = hook(0, pipeline.checkpoint.backbone)
+    assert set(figures) == {"eval_clips/event_f1", WRONG}
+    assert figures[WRONG] == pytest.approx(1 - figures["eval_clips/event_f1"])

@@ -22,7 +22,7 @@ from phonofilm.evaluate.factors import FACTOR_FRECHET, FACTORS  # noqa: E402
 from phonofilm.evaluate.families import PROBES  # noqa: E402
 from phonofilm.evaluate.probe import Examined, Unmeasured  # noqa: E402
 from phonofilm.evaluate.turns import hear_turns  # noqa: E402
-from phonofilm.media import read_clip, write_clip  # noqa: E402
+from phonofilm.files.media import read_clip, write_clip  # noqa: E402
 from phonofilm.puppets.corpus import truth  # noqa: E402
 from phonofilm.puppets.performance import perform  # noqa: E402
 from phonofilm.puppets.script import write_script  # noqa: E402
@@ -37,8 +37,8 @@ STAGES = {"picture": "rain", "ball": "ball", "keys": "keyboard", "turns": "dialo
 SIZES = {"dialogue": 128}
 """Pixels: of two heads in 64 the mouths are too small to be read."""
 DAMAGE = {
-    "sound 3 frames late": lambda clip, other: controls.delay_sound(clip, 3 / FPS),
-    "another's sound": controls.swap_sound,
+    "sound 3 frames late": lambda clip, other: controls.delay_audio(clip, 3 / FPS),
+    "another's sound": controls.swap_audio,
     "another's picture": lambda clip, other: replace(clip, video=other.video[: len(clip.video)]),
     "muted": lambda clip, other: controls.silence(clip),
     "frozen": lambda clip, other: controls.freeze(clip),
@@ -185,14 +185,14 @@ def test_one_mouth_takes_nothing_over_and_a_turn_without_pitch_has_no_height():
 def test_a_shift_by_some_frames_is_the_offset(name, stage, metric, frames):
     entry, clip = puppet(stage)
     own = read(name, entry, clip)[metric]
-    found = read(name, entry, controls.delay_sound(clip, frames / FPS))[metric]
+    found = read(name, entry, controls.delay_audio(clip, frames / FPS))[metric]
     assert found - own == pytest.approx(1000 * frames / FPS, abs=12)
 
 
 def test_words_are_found_where_the_truth_has_them():
     entry, clip = puppet("speaker")
     assert read("word_times", entry, clip)["offline.word_time_err_ms"] < 60
-    shifted = read("word_times", entry, controls.delay_sound(clip, 3 / FPS))["offline.word_time_err_ms"]
+    shifted = read("word_times", entry, controls.delay_audio(clip, 3 / FPS))["offline.word_time_err_ms"]
     assert shifted == pytest.approx(125, abs=40)
     said = " ".join(word for word, _, _ in entry.truth.words)
     found = wording.align_words(clip.audio, said)

@@ -18,8 +18,8 @@ from phonofilm.evaluate.entries import Entry, find_entries  # noqa: E402
 from phonofilm.evaluate.families import PROBES  # noqa: E402
 from phonofilm.evaluate.folder import Sources, choose, evaluate_folder  # noqa: E402
 from phonofilm.evaluate.folder_report import text  # noqa: E402
-from phonofilm.evaluate.prompts import are_held_out, held_out  # noqa: E402
-from phonofilm.media import Limits, read_clip, write_clip  # noqa: E402
+from phonofilm.evaluate.heldout import are_held_out, held_out  # noqa: E402
+from phonofilm.files.media import Limits, read_clip, write_clip  # noqa: E402
 from phonofilm.puppets import readback  # noqa: E402
 from phonofilm.puppets.corpus import truth  # noqa: E402
 from phonofilm.puppets.performance import perform  # noqa: E402
@@ -151,7 +151,7 @@ def test_nothing_is_read_twice_from_a_clip(folder, monkeypatch):
     entry = next(e for e in find_entries(folder, truth=folder / "truth.jsonl") if e.name == "ada")
     asked = {p.name for p in PROBES if p.name in choose(("exact",))[0] and p.wants(entry)}
     assert {"looks", "identity", "factors", "lips", "voice", "emotion", "voice_of_ten"} <= asked
-    outcome = survey.measure_clip(survey.Job(entry=entry, condition="clips", probes=tuple(asked)))
+    outcome = survey.measure_clip(survey.ProbeJob(entry=entry, condition="clips", probes=tuple(asked)))
     assert not outcome.problem
     assert not outcome.missed
     assert {name for name, _ in read} == {name for _, name in readings}
@@ -167,7 +167,7 @@ def _die(job):
 def test_a_clip_that_kills_its_process_is_named_and_the_others_go_on(monkeypatch, tmp_path):
     monkeypatch.setattr(survey, "measure_clip", _die)
     names = ["a", "bad", "c", "d"]
-    jobs = [survey.Job(entry=Entry(name=n, path=tmp_path / n), condition="clips", probes=()) for n in names]
+    jobs = [survey.ProbeJob(entry=Entry(name=n, path=tmp_path / n), condition="clips", probes=()) for n in names]
     found = {jobs[place].entry.name: outcome.problem for place, outcome in survey.run_jobs(jobs, 2)}
     assert "died" in found.pop("bad")
     assert found == {"a": "", "c": "", "d": ""}

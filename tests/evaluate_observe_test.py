@@ -9,16 +9,17 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
+from phonofilm.recipes.lookup import find_recipe  # noqa: E402
+
 from phonofilm.cli.generate import read_jobs  # noqa: E402
 from phonofilm.evaluate import controls  # noqa: E402
 from phonofilm.evaluate.clips import request_of  # noqa: E402
-from phonofilm.evaluate.observe import Picture, hear, hear_exactly, judge, see, true_clip  # noqa: E402
-from phonofilm.evaluate.prompts import held_out, read_cases, write_prompts  # noqa: E402
-from phonofilm.experiment import find_recipe  # noqa: E402
+from phonofilm.evaluate.heldout import held_out, read_cases, write_prompts  # noqa: E402
+from phonofilm.evaluate.observe import VideoObservation, hear, hear_exactly, judge, see, true_clip  # noqa: E402
+from phonofilm.generation.request import brought  # noqa: E402
 from phonofilm.puppets.performance import perform  # noqa: E402
 from phonofilm.puppets.sounds import level  # noqa: E402
 from phonofilm.puppets.voice import SAMPLE_RATE, speak  # noqa: E402
-from phonofilm.request import brought  # noqa: E402
 from phonofilm.types import Clip  # noqa: E402
 
 
@@ -60,7 +61,7 @@ def test_the_truth_is_right(read):
 @pytest.mark.parametrize("seconds", [-0.08, 0.08, 0.2])
 def test_a_shift_of_the_sound_is_the_offset(read, seconds):
     case, clip, picture, sound = read[0]
-    found = judged(case, picture, hear(case, controls.delay_sound(clip, seconds)))
+    found = judged(case, picture, hear(case, controls.delay_audio(clip, seconds)))
     assert found.offset == pytest.approx(seconds, abs=0.01)
     assert found.correlation < judged(case, picture, sound).correlation - 0.2
     assert found.voice_right
@@ -121,7 +122,7 @@ def test_a_ball_is_heard_where_it_is_seen(ball):
 
 def test_a_late_ball_is_not_at_the_contact(ball):
     case, clip, picture, _ = ball
-    found = judged(case, picture, hear(case, controls.delay_sound(clip)))
+    found = judged(case, picture, hear(case, controls.delay_audio(clip)))
     assert found.events[0] == 0
     assert found.event_offset == pytest.approx(0.2, abs=0.01)
 
@@ -162,4 +163,4 @@ def test_another_voice_is_not_the_reference(voiced):
     said = level(speak(line.words, other, rate=line.rate, emotion=voiced.script.emotion).wave)[None]
     for wave, right in ((perform(voiced.script).wave, True), (said, False), (torch.zeros(1, 16000), None)):
         clip = Clip(video=torch.zeros(49, 3, 8, 8, dtype=torch.uint8), audio=wave, fps=24.0, sample_rate=SAMPLE_RATE)
-        assert judged(voiced, Picture(), hear_exactly(voiced, clip)).voice_of_ten is right
+        assert judged(voiced, VideoObservation(), hear_exactly(voiced, clip)).voice_of_ten is right

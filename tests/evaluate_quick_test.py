@@ -12,7 +12,7 @@ pytest.importorskip("pocketsphinx")
 from phonofilm.errors import UserError  # noqa: E402
 from phonofilm.evaluate import controls  # noqa: E402
 from phonofilm.evaluate.observe import true_clip  # noqa: E402
-from phonofilm.evaluate.quick import COUNTS, NAMES, WRONG, counts_of, glance, tiers_here, validation_cases  # noqa: E402
+from phonofilm.evaluate.quick import COUNTS, NAMES, WRONG, counts_of, score_clips, tiers_here, validation_cases  # noqa: E402
 from phonofilm.train.loop import Origin, Watch, train  # noqa: E402
 
 
@@ -24,15 +24,15 @@ def truth():
 
 def test_truth_is_nearly_right_and_damage_shows(truth):
     cases, clips = truth
-    right = glance(cases, clips)
+    right = score_clips(cases, clips)
     assert right[WRONG] < 0.1
-    assert right["glance/lip_corr"] > 0.97
-    assert right["glance/event_f1"] > 0.8
-    late = glance(cases, [controls.delay_sound(clip) for clip in clips])
-    mute = glance(cases, [controls.freeze(controls.silence(clip)) for clip in clips])
+    assert right["eval_clips/lip_corr"] > 0.97
+    assert right["eval_clips/event_f1"] > 0.8
+    late = score_clips(cases, [controls.delay_audio(clip) for clip in clips])
+    mute = score_clips(cases, [controls.freeze(controls.silence(clip)) for clip in clips])
     assert right[WRONG] + 0.2 < late[WRONG] < mute[WRONG]
-    assert mute["glance/wer_grid"] == 1.0
-    assert late["glance/looks"] == right["glance/looks"] == 1.0
+    assert mute["eval_clips/wer_grid"] == 1.0
+    assert late["eval_clips/looks"] == right["eval_clips/looks"] == 1.0
 
 
 def test_validation_prompts_are_not_of_the_test_split(truth):
@@ -52,7 +52,7 @@ def test_without_pocketsphinx_words_are_absent_and_the_extra_is_named(truth, mon
         monkeypatch.setitem(sys.modules, name, None)
     tiers = tiers_here()
     assert "without pocketsphinx, jiwer; pip install 'phonofilm[evaluate]'" in capsys.readouterr().err
-    figures = glance(*truth, tiers=tiers)
+    figures = score_clips(*truth, tiers=tiers)
     words = {name for metric, name in NAMES.items() if metric.startswith("offline.")}
     assert set(figures) == {WRONG, *NAMES.values()} - words
     assert figures[WRONG] < 0.1
@@ -61,14 +61,14 @@ def test_without_pocketsphinx_words_are_absent_and_the_extra_is_named(truth, mon
         tiers_here()
 
 
-def test_figures_of_a_glance_land_in_the_log_and_in_tensorboard(truth, tmp_path):
+def test_figures_of_scored_clips_land_in_the_log_and_in_tensorboard(truth, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     (*_, case), (*_, clip) = truth
-    watch = Watch(every=(lambda step, backbone: glance([case], [clip]),), best=WRONG)
+    watch = Watch(every=(lambda step, backbone: score_clips([case], [clip]),), best=WRONG)
     train(tiny(steps=2, sample_every=1), Noise(), tmp_path, watch=watch, origin=Origin(device="cpu"))
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    logged = {row["step"]: row["glance/event_f1"] for row in rows if WRONG in row}
+    logged = {row["step"]: row["eval_clips/event_f1"] for row in rows if WRONG in row}
     board = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    shown = {event.step: event.value for event in board.Scalars("glance/event_f1")}
+    shown = {event.step: event.value for event in board.Scalars("eval_clips/event_f1")}
     assert set(logged) == {1, 2}
     assert shown == pytest.approx(logged)

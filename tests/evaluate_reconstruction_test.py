@@ -11,7 +11,7 @@ from phonofilm.evaluate import controls, quality, reconstruction
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.folder import Sources, evaluate_folder
 from phonofilm.evaluate.probe import Unmeasured
-from phonofilm.media import read_clip, write_clip
+from phonofilm.files.media import read_clip, write_clip
 from phonofilm.types import Clip
 
 

@@ -49,7 +49,7 @@ def test_text_names_what_could_not_be_read(report):
 
 
 def test_page_escapes_and_embeds(report, tmp_path):
-    (tmp_path / "test-grid-0.mp4").write_bytes(b"film")
+    (tmp_path / "test-grid-0.mp4").write_bytes(b"pipeline")
     html = page(report, tmp_path)
     assert "set &lt;b&gt; now" in html
     assert "set <b> now" not in html

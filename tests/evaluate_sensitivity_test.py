@@ -68,7 +68,7 @@ def test_keys_are_seen_and_heard_as_they_were_struck(seed):
 @pytest.mark.parametrize("seconds", [-0.06, 0.06, 0.2])
 def test_late_keys(seconds):
     entry, clip = puppet("keyboard")
-    found = read(keys.KEYS, entry, controls.delay_sound(clip, seconds))
+    found = read(keys.KEYS, entry, controls.delay_audio(clip, seconds))
     assert found["exact.key_offset_ms"] == pytest.approx(1000 * seconds, abs=5)
     assert found["exact.key_f1@40ms"] < 0.4
     if abs(seconds) > 0.08:
@@ -97,7 +97,7 @@ def test_turns_mirrored_and_late():
     own = read(turns.TURNS, entry, clip)
     mirrored = replace(clip, video=clip.video.flip(-1))
     assert read(turns.TURNS, entry, mirrored)["exact.turns"] < 0.2
-    late = read(turns.TURNS, entry, controls.delay_sound(clip))
+    late = read(turns.TURNS, entry, controls.delay_audio(clip))
     assert late["exact.turn_switch_ms"] - own["exact.turn_switch_ms"] == pytest.approx(200, abs=15)
 
 

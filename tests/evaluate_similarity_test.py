@@ -18,8 +18,8 @@ from phonofilm.evaluate.folder import Sources, evaluate_folder
 from phonofilm.evaluate.paper import similarity
 from phonofilm.evaluate.paper.wavlm import LARGE, at_16_khz, layers
 from phonofilm.evaluate.probe import Examined, Unmeasured
-from phonofilm.evaluate.survey import Job
-from phonofilm.media import read_clip, read_wave, write_clip, write_wave
+from phonofilm.evaluate.survey import ProbeJob
+from phonofilm.files.media import read_clip, read_wave, write_clip, write_wave
 from phonofilm.types import Clip
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -148,7 +148,7 @@ def test_recordings_of_voices_come_with_the_prompts(tmp_path):
     entries = find_entries(tmp_path, prompts=tmp_path / "p.jsonl")
     assert [entry.voices for entry in entries] == [(voice,), (voice, voice), ()]
     assert [similarity.SIM.wants(entry) for entry in entries] == [True, False, False]
-    job = Job(entry=entries[0], condition="clips", probes=("similarity",))
+    job = ProbeJob(entry=entries[0], condition="clips", probes=("similarity",))
     before = job.key()
     write_wave(voice, noise(2000, 8), 16000)
     assert job.key() != before  # another recording is another question

@@ -12,7 +12,7 @@ from phonofilm.errors import UserError
 from phonofilm.evaluate.folder import Sources, evaluate_folder
 from phonofilm.evaluate.paper import syncnet
 from phonofilm.evaluate.paper.mfcc import mfcc
-from phonofilm.media import write_clip
+from phonofilm.files.media import write_clip
 from phonofilm.types import Clip
 
 GOLDEN = Path(__file__).parent / "golden" / "syncnet" / "syncnet_python.npz"

@@ -18,7 +18,7 @@ from phonofilm.evaluate.folder import Sources, choose, evaluate_folder  # noqa: 
 from phonofilm.evaluate.paper import clap, whisper  # noqa: E402
 from phonofilm.evaluate.probe import Unmeasured  # noqa: E402
 from phonofilm.evaluate.survey import digest  # noqa: E402
-from phonofilm.media import write_clip  # noqa: E402
+from phonofilm.files.media import write_clip  # noqa: E402
 from phonofilm.types import Clip  # noqa: E402
 
 

@@ -10,8 +10,8 @@ import torch
 from phonofilm.codecs.blocks import FRAMES, SIZE, BlockCodec, to_blocks
 from phonofilm.codecs.griffin_lim import GriffinLimVocoder
 from phonofilm.codecs.mel import LogMel
-from phonofilm.media import read_clip, write_clip
-from phonofilm.tokens import Geometry, layout_of, patchify, positions, unpatchify
+from phonofilm.diffusion.tokens import Geometry, layout_of, patchify, positions, unpatchify
+from phonofilm.files.media import read_clip, write_clip
 from phonofilm.types import Clip
 
 RATE, HOP = 16000, 512

@@ -7,12 +7,12 @@ from PIL import Image
 
 from phonofilm.codecs.blocks import BlockCodec
 from phonofilm.codecs.convolutional import ConvCodec, ConvConfig
-from phonofilm.train.blocks import BlockLoss, Stage, fit_components
-from phonofilm.train.codec_fit import Schedule, fit
-from phonofilm.train.codecs import seam
+from phonofilm.train.codecs.blocks import BlockLoss, Stage, fit_components
+from phonofilm.train.codecs.fit import Schedule, fit
+from phonofilm.train.codecs.jobs import seam
+from phonofilm.train.codecs.pool import Pool, to_video
 from phonofilm.train.convolutional import ConvLoss, adopt_scale, conv_job, conv_losses, draw_crops
 from phonofilm.train.footage import cut_film, draw_leaves, pan_layers, read_folder, write_footage
-from phonofilm.train.pool import Pool, to_video
 
 TINY = ConvConfig(channels=8, encoder=(8, 8, 12), decoder=(12, 24, 50, 14), encoder_depths=(1, 1, 1))
 
@@ -127,8 +127,8 @@ def test_footage_is_drawn_from_its_seed(tmp_path):
 
 
 def test_short_films_run_there_and_back():
-    film = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(-1, 3, 8, 8)
-    cut = cut_film(film, np.random.default_rng(0), frames=9, size=8)
+    pipeline = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1).expand(-1, 3, 8, 8)
+    cut = cut_film(pipeline, np.random.default_rng(0), frames=9, size=8)
     assert cut[:, 0, 0, 0].tolist() == [0, 1, 2, 1, 0, 1, 2, 1, 0]
 
 

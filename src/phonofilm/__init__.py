@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from phonofilm.version import __version__
 
 if TYPE_CHECKING:
-    from phonofilm.generate import Film, load
-    from phonofilm.media import read_clip, read_image, read_wave, write_clip
-    from phonofilm.types import Clip, Prompt, Request, Sound
+    from phonofilm.files.media import read_clip, read_image, read_wave, write_clip
+    from phonofilm.generation.pipeline import Pipeline, load
+    from phonofilm.types import Audio, Clip, Prompt, Request
 
 __all__ = [
     "Clip",
-    "Film",
+    "Pipeline",
     "Prompt",
     "Request",
-    "Sound",
+    "Audio",
     "__version__",
     "load",
     "read_clip",
@@ -26,9 +26,9 @@ __all__ = [
     "write_clip",
 ]
 _HOMES = {
-    "generate": ("Film", "load"),
+    "generate": ("Pipeline", "load"),
     "media": ("read_clip", "read_image", "read_wave", "write_clip"),
-    "types": ("Clip", "Prompt", "Request", "Sound"),
+    "types": ("Clip", "Prompt", "Request", "Audio"),
 }
 
 

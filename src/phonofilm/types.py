@@ -143,8 +143,8 @@ class Span(NamedTuple):
     end: float
 
 
-class Sound(NamedTuple):
-    """Samples in [-1, 1] and how many there are a second: ``Sound(*read_wave(path))``."""
+class Audio(NamedTuple):
+    """Samples in [-1, 1] and how many there are a second: ``Audio(*read_wave(path))``."""
 
     samples: Float[Tensor, "K N"]
     sample_rate: int
@@ -170,16 +170,16 @@ class Request:
     """A portrait to bring to life."""
     video: Clip | None = None
     """Pictures that sound is made for; a sound of its own is not read."""
-    audio: Sound | None = None
+    audio: Audio | None = None
     """Sound that pictures are made for."""
     clip: Clip | None = None
     """A clip to go on from or, with ``retake``, to make a part of anew."""
     retake: tuple[float, float] | None = None
     """Start and end, in seconds, of the part of ``clip`` that is made anew."""
-    voice: tuple[tuple[str, Sound], ...] = ()
+    voice: tuple[tuple[str, Audio], ...] = ()
     """(speaker, how that voice sounds); the speaker may be "" where there is only one."""
     only: str = ""
-    """"video" for a clip without sound, "sound" for sound without pictures, empty for both."""
+    """"video" for a clip without sound, "audio" for sound without pictures, empty for both."""
 
 
 @record

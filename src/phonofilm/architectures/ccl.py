@@ -19,16 +19,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.backbone import Backbone, TowerConfig
-from phonofilm.blocks import Context, Hidden, State, Tower, moved
-from phonofilm.context import ByteContext, ByteText, TowerText
-from phonofilm.layers import Reader, Rope, Rotation, TowerProjection, attend, init_linear, rope, rotate
+from phonofilm.network.backbone import Backbone, TowerConfig
+from phonofilm.network.blocks import Context, Hidden, State, WanLayer, with_tokens
+from phonofilm.network.context import ByteContext, ByteText, TowerText
+from phonofilm.network.layers import CrossAttention, Rope, Rotation, TowerProjection, attend, init_linear, rope, rotate
 from phonofilm.types import AVInput, Grid
 
 
 @dataclass(frozen=True, kw_only=True)
-class RealTime:
-    """Windows by seconds: right for causal codecs, whose first frame is short, and for any ratio of rates."""
+class TARPWindows:
+    """Temporally aligned windows (TARP), in seconds: right for causal codecs, whose first frame is short."""
 
     num_frames: float = 3.0
     """Length of a window in video frames."""
@@ -51,7 +51,7 @@ class RealTime:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Floored:
+class WholeTokenWindows:
     """Windows by whole numbers of tokens, as a third-party trainer reads the paper (musubi-tuner, branch ltx-2).
 
     Centres drift from the clock where the number of audio tokens is no multiple of the video frames: 0.34 s at the end
@@ -75,14 +75,14 @@ class Floored:
 
     def _each(self, video: Grid, audio: Grid) -> int:
         if audio.frames < video.frames:
-            raise ValueError(f"{audio.frames} audio tokens for {video.frames} video frames: take RealTime windows")
+            raise ValueError(f"{audio.frames} audio tokens for {video.frames} video frames: take TARPWindows")
         return audio.frames // video.frames
 
 
-Partition = RealTime | Floored
+Partition = TARPWindows | WholeTokenWindows
 
 
-class Windows(NamedTuple):
+class QueryGroups(NamedTuple):
     """Who reads what: queries in groups of equal size, and the keys that a group shares."""
 
     queries: Int[Tensor, "G Q"]
@@ -93,7 +93,7 @@ class Windows(NamedTuple):
     """Where each query stands among the groups, end to end."""
 
 
-def audio_windows(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> Windows:
+def a2v_groups(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> QueryGroups:
     """For video that reads audio: tokens of a frame share a window of sound, cut off at both ends of the clip."""
     with torch.inference_mode(False):
         width = partition.width(video, audio)
@@ -101,10 +101,10 @@ def audio_windows(partition: Partition, video: Grid, audio: Grid, device: torch.
         keys = start[:, None] + torch.arange(width)
         own = torch.arange(video.tokens)
         inside = (keys >= 0) & (keys < audio.frames)
-        return _on(Windows(own.view(video.frames, -1), keys.clamp(0, audio.frames - 1), inside, own), device)
+        return _on(QueryGroups(own.view(video.frames, -1), keys.clamp(0, audio.frames - 1), inside, own), device)
 
 
-def video_windows(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> Windows:
+def v2a_groups(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> QueryGroups:
     """For audio that reads video: the tokens that read the same frame share its picture."""
     with torch.inference_mode(False):
         frames = partition.frames(video, audio)
@@ -112,27 +112,27 @@ def video_windows(partition: Partition, video: Grid, audio: Grid, device: torch.
         first, most = counts.cumsum(0) - counts, int(counts.max())
         queries = (first[:, None] + torch.arange(most)).clamp(max=audio.frames - 1)  # short groups ask again, unheard
         back = frames * most + torch.arange(audio.frames) - first[frames]
-        return _on(Windows(queries, torch.arange(video.tokens).view(video.frames, -1), None, back), device)
+        return _on(QueryGroups(queries, torch.arange(video.tokens).view(video.frames, -1), None, back), device)
 
 
 @torch.compiler.assume_constant_result  # a compiled block holds the tables of its grids: one graph a clip length
-def windows(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> tuple[Windows, Windows]:
-    """``audio_windows`` and ``video_windows``, which all layers share."""
-    return _windows(partition, video, audio, device)
+def groups_of(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> tuple[QueryGroups, QueryGroups]:
+    """``a2v_groups`` and ``v2a_groups``, which all layers share."""
+    return _cached(partition, video, audio, device)
 
 
 @lru_cache(maxsize=64)
-def _windows(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> tuple[Windows, Windows]:
-    return audio_windows(partition, video, audio, device), video_windows(partition, video, audio, device)
+def _cached(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> tuple[QueryGroups, QueryGroups]:
+    return a2v_groups(partition, video, audio, device), v2a_groups(partition, video, audio, device)
 
 
-def _on(windows: Windows, device: torch.device) -> Windows:
+def _on(windows: QueryGroups, device: torch.device) -> QueryGroups:
     inside = None if windows.inside is None else windows.inside.to(device)
-    return Windows(windows.queries.to(device), windows.keys.to(device), inside, windows.back.to(device))
+    return QueryGroups(windows.queries.to(device), windows.keys.to(device), inside, windows.back.to(device))
 
 
-class ContextAttention(nn.Module):
-    """One stream reads the other and its context tokens in one softmax; no gate (CCA).
+class CrossModalContextAttention(nn.Module):
+    """Cross-modal context attention (CCA): a stream reads the other and learnable context tokens (LCT) in one softmax.
 
     ``out`` has no bias: without context tokens a closed link adds nothing at all, which is attention times zero, the
     state that the paper argues against; with some it adds what the network has learnt to say of an absent partner.
@@ -147,7 +147,7 @@ class ContextAttention(nn.Module):
         self.context = nn.Parameter(0.02 * torch.randn(2, num_context, own.width))
         self.out = nn.Linear(own.width, own.width, bias=False)
 
-    def forward(self, own: Hidden, other: Hidden, windows: Windows | None) -> Hidden:
+    def forward(self, own: Hidden, other: Hidden, windows: QueryGroups | None) -> Hidden:
         """The stream after reading; ``windows`` is None where the link is closed. Given tokens read as if it were."""
         p = self.projection
         q = rotate(p.queries(_normed(self.norm_own, own.x)), self._rotation(own.seconds))
@@ -155,11 +155,11 @@ class ContextAttention(nn.Module):
         k, v = (part.unflatten(-1, (p.heads, -1)).unsqueeze(0) for part in (k, v))
         attended = self._alone(q.to(v.dtype), k, v)
         if windows is not None:
-            met, count = self._met(q, (k, v), other, windows), own.grid.tokens
+            met, count = self._attend_windows(q, (k, v), other, windows), own.grid.tokens
             kept = own.given[:, :count].unsqueeze(-1)
             met = torch.where(kept, attended[:, :count].to(met.dtype), met)
             attended = torch.cat((met, attended[:, count:].to(met.dtype)), dim=1)
-        return moved(own, own.x + self.out(attended))
+        return with_tokens(own, own.x + self.out(attended))
 
     def _alone(self, q: Tensor, k: Tensor, v: Tensor) -> Float[Tensor, "B S D"]:
         """The context tokens alone; zeros if there are none."""
@@ -167,7 +167,7 @@ class ContextAttention(nn.Module):
             return torch.zeros_like(q).flatten(2)
         return attend(q, k.expand(len(q), -1, -1, -1), v.expand(len(q), -1, -1, -1))
 
-    def _met(self, q: Tensor, context: tuple[Tensor, Tensor], other: Hidden, windows: Windows) -> Tensor:
+    def _attend_windows(self, q: Tensor, context: tuple[Tensor, Tensor], other: Hidden, windows: QueryGroups) -> Tensor:
         """The context tokens and the window, for the tokens of the grid; references of the other are not read."""
         p, count = self.projection, other.grid.tokens
         # What is given must not be changed for its reader's sake: no gradient into a clean stream.
@@ -199,17 +199,17 @@ def _picked(x: Float[Tensor, "B S H E"], index: Int[Tensor, "G K"]) -> Float[Ten
     return x.index_select(1, index.flatten()).unflatten(1, index.shape).flatten(0, 1)
 
 
-class Block(nn.Module):
+class CCLBlock(nn.Module):
     """A layer of both towers; the streams meet between self-attention and text."""
 
-    attention: ClassVar[type[ContextAttention]] = ContextAttention
+    attention: ClassVar[type[CrossModalContextAttention]] = CrossModalContextAttention
 
     def __init__(self, numbers: CCL) -> None:
         super().__init__()
         video, audio = numbers.video, numbers.audio
         self.partition = numbers.partition
-        self.video = Tower(video, numbers.reading)
-        self.audio = Tower(audio, numbers.reading)
+        self.video = WanLayer(video, numbers.text_attention)
+        self.audio = WanLayer(audio, numbers.text_attention)
         self.video_context = self.attention(video, audio, numbers.num_context, numbers.shared(video))
         self.audio_context = self.attention(audio, video, numbers.num_context, numbers.shared(audio))
         self.start()
@@ -220,13 +220,13 @@ class Block(nn.Module):
         for part in (self.video_context, self.audio_context):
             nn.init.zeros_(part.out.weight)
 
-    def windows(self, video: Grid, audio: Grid, device: torch.device) -> tuple[Windows, Windows]:
+    def windows(self, video: Grid, audio: Grid, device: torch.device) -> tuple[QueryGroups, QueryGroups]:
         """Who reads what where links are open: video of audio, audio of video."""
-        return windows(self.partition, video, audio, device)
+        return groups_of(self.partition, video, audio, device)
 
     def forward(self, state: State) -> State:
         """Both read what the other was before it read."""
-        video, audio = self.video.look(state.video), self.audio.look(state.audio)
+        video, audio = self.video.self_attention(state.video), self.audio.self_attention(state.audio)
         a2v = v2a = None
         if video.grid.tokens and audio.grid.tokens:
             a2v, v2a = self.windows(video.grid, audio.grid, video.x.device)
@@ -234,8 +234,8 @@ class Block(nn.Module):
         seen = self.audio_context(audio, video, v2a if state.links.v2a else None)
         return dataclasses.replace(
             state,
-            video=self.video.think(self.video.read(heard)),
-            audio=self.audio.think(self.audio.read(seen)),
+            video=self.video.feed_forward(self.video.cross_attention(heard)),
+            audio=self.audio.feed_forward(self.audio.cross_attention(seen)),
         )
 
 
@@ -260,15 +260,15 @@ class CCL:
     video: TowerConfig
     audio: TowerConfig
     text: ByteText | TowerText
-    reading: type[Reader]
-    """How the towers read text: ``TimedReader`` where it has seconds (``ByteText``), ``Reader`` where not."""
+    text_attention: type[CrossAttention]
+    """The text's attention: ``RotaryCrossAttention`` where it has seconds (``ByteText``), else ``CrossAttention``."""
     num_blocks: int
     num_context: int = 16
     """Learnable context tokens per layer and direction. With 0 a closed link adds nothing."""
-    partition: Partition = RealTime()
+    partition: Partition = TARPWindows()
     rate: float
     """Latent video frames per second: seconds times this is the coordinate both streams share when they meet."""
-    block: type[Block] = Block
+    block: type[CCLBlock] = CCLBlock
 
     def __post_init__(self) -> None:
         if isinstance(self.text, ByteText) and self.video.rope != self.audio.rope:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from phonofilm.backbone import Backbone, StreamConfig
-from phonofilm.blocks import Before, Hidden, Sequence, Side, State, join, joint_attention, text_of, tokens_of
-from phonofilm.context import ByteText, EmbeddedText
-from phonofilm.layers import init_linear
+from phonofilm.network.backbone import Backbone, StreamConfig
+from phonofilm.network.blocks import Before, Hidden, Sequence, Side, State, join, joint_attention, text_of, tokens_of
+from phonofilm.network.context import ByteText, EmbeddedText
+from phonofilm.network.layers import init_linear
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from phonofilm.backbone import Backbone, ConvTowerConfig, TowerConfig
-from phonofilm.blocks import Before, Context, Hidden, State, Width, joint_attention, moved
-from phonofilm.context import VoicedBytes, VoicedFeatures
-from phonofilm.layers import MLP, Keys, Reader, Rope, TableModulation, TowerProjection, init_linear, modulate
+from phonofilm.network.backbone import Backbone, ConvTowerConfig, TowerConfig
+from phonofilm.network.blocks import Before, Context, Hidden, State, Width, joint_attention, with_tokens
+from phonofilm.network.context import VoicedBytes, VoicedFeatures
+from phonofilm.network.layers import (
+    MLP,
+    CrossAttention,
+    Keys,
+    Rope,
+    TableModulation,
+    TowerProjection,
+    init_linear,
+    modulate,
+)
 from phonofilm.types import AVInput, Tokens
 
 NO_VOICE = 1e-6
@@ -25,8 +34,8 @@ NO_VOICE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddedVoice:
-    """Timbre in context: what a speaker vector says is added to the sentinel's own vector (paper, eq. 7 to 9).
+class TimbreInContext:
+    """Timbre in context: a projected speaker vector is added to the sentinel's own vector (paper, eq. 7 to 9).
 
     Cross-attention knows no order of keys. A sentinel's own vector tells which line it stands in; kept, it binds the
     voice to the line.
@@ -35,24 +44,24 @@ class AddedVoice:
     channels: int
     """Channels of a speaker vector."""
 
-    def build(self, width: int) -> VoiceAdder:
+    def build(self, width: int) -> TimbreEmbedding:
         """The layers that place voices in a context of this width."""
-        return VoiceAdder(self.channels, width)
+        return TimbreEmbedding(self.channels, width)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverwritingVoice(AddedVoice):
+class TimbreOverSentinel(TimbreInContext):
     """As in ernie-research/NAVA (model_mm.py, commit a45a5c1): the voice takes the place of the sentinel's vector.
 
     Nothing then tells two sentinels apart, so that the network cannot see which voice is whose.
     """
 
-    def build(self, width: int) -> VoiceOverwriter:
+    def build(self, width: int) -> TimbreReplacement:
         """The layers that place voices in a context of this width."""
-        return VoiceOverwriter(self.channels, width)
+        return TimbreReplacement(self.channels, width)
 
 
-class VoiceAdder(nn.Module):
+class TimbreEmbedding(nn.Module):
     """Speaker vectors into the context: the voice of line k goes to the k-th sentinel."""
 
     def __init__(self, channels: int, width: int) -> None:
@@ -83,7 +92,7 @@ class VoiceAdder(nn.Module):
         return x + voice
 
 
-class VoiceOverwriter(VoiceAdder):
+class TimbreReplacement(TimbreEmbedding):
     """The same with the sentinels' own vectors thrown away."""
 
     def place(
@@ -96,7 +105,7 @@ class VoiceOverwriter(VoiceAdder):
 class VoicedContext(nn.Module):
     """One context for both streams: text with voices at its sentinels."""
 
-    def __init__(self, text: VoicedBytes | VoicedFeatures, voice: AddedVoice, width: int, spec: Rope) -> None:
+    def __init__(self, text: VoicedBytes | VoicedFeatures, voice: TimbreInContext, width: int, spec: Rope) -> None:
         super().__init__()
         self.numbers = text
         self.text = text.build(width, spec)
@@ -112,8 +121,8 @@ class VoicedContext(nn.Module):
         return ctx, ctx
 
 
-class Lent(nn.Module):
-    """Time vectors of another port: NAVA has one time MLP for both streams.
+class SharedTimeEmbedding(nn.Module):
+    """The time embedding of another port: NAVA has one time MLP for both streams.
 
     A tuple hides the owner from PyTorch, so that its weights are listed, saved and sharded once, where they live.
     """
@@ -127,15 +136,15 @@ class Lent(nn.Module):
         return self.owner[0](*inputs)
 
 
-class Attentions(nn.Module):
+class StreamAttention(nn.Module):
     """What an align layer has once per stream: modulation table, self-attention and the reading of text."""
 
-    def __init__(self, numbers: Width, reading: type[Reader]) -> None:
+    def __init__(self, numbers: Width, text_attention: type[CrossAttention]) -> None:
         super().__init__()
         self.modulation = TableModulation(numbers.width)
         self.projection = TowerProjection(numbers.width, numbers.heads)
         self.out = nn.Linear(numbers.width, numbers.width)
-        self.text = reading(numbers.width, numbers.heads)
+        self.text = text_attention(numbers.width, numbers.heads)
 
     def before(self, hidden: Hidden) -> Before:
         """Modulate, project, rotate."""
@@ -144,7 +153,7 @@ class Attentions(nn.Module):
         return Before(self.projection(modulate(hidden.x, shift, scale), hidden.rotation, everything), gate, tuple(mlp))
 
 
-class Layer(nn.Module):
+class JointLayer(nn.Module):
     """Joint self-attention, text by cross-attention, MLP; the norm before the text and the MLP serve both streams."""
 
     def __init__(self, numbers: Width) -> None:
@@ -152,7 +161,7 @@ class Layer(nn.Module):
         self.norm_text = nn.LayerNorm(numbers.width, eps=1e-6)
         self.mlp = MLP(numbers.width, numbers.mlp)
 
-    def sides(self) -> tuple[Attentions, Attentions]:
+    def sides(self) -> tuple[StreamAttention, StreamAttention]:
         """Whose attention serves video, and whose serves sound."""
         raise NotImplementedError
 
@@ -167,36 +176,36 @@ class Layer(nn.Module):
             audio=self.after(audio, state.audio, from_audio, a),
         )
 
-    def after(self, side: Attentions, hidden: Hidden, attended: Float[Tensor, "B S D"], before: Before) -> Hidden:
+    def after(self, side: StreamAttention, hidden: Hidden, attended: Float[Tensor, "B S D"], before: Before) -> Hidden:
         """Three residual steps: what attention brought, the text, the MLP."""
         shift, scale, gate = before.mlp
         ctx = hidden.ctx
         x = hidden.x + before.gate * side.out(attended)
         query = self.norm_text(x.float()).to(x.dtype)
         x = x + side.text(query, hidden.rotation, ctx.x, Keys(ctx.mask, ctx.rotation))
-        return moved(hidden, x + gate * self.mlp(modulate(x, shift, scale)))
+        return with_tokens(hidden, x + gate * self.mlp(modulate(x, shift, scale)))
 
 
-class Align(Layer):
-    """A layer in which each stream has attention of its own."""
+class HierarchicalAlignmentLayer(JointLayer):
+    """Hierarchical alignment layer (HAL): each stream has attention of its own."""
 
-    def __init__(self, numbers: Width, reading: type[Reader]) -> None:
+    def __init__(self, numbers: Width, text_attention: type[CrossAttention]) -> None:
         super().__init__(numbers)
-        self.video, self.audio = Attentions(numbers, reading), Attentions(numbers, reading)
+        self.video, self.audio = StreamAttention(numbers, text_attention), StreamAttention(numbers, text_attention)
 
-    def sides(self) -> tuple[Attentions, Attentions]:
+    def sides(self) -> tuple[StreamAttention, StreamAttention]:
         """Video's and sound's own."""
         return self.video, self.audio
 
 
-class Fuse(Layer):
-    """A layer of one weight set: Wan's layer over video and sound in a row."""
+class UnifiedFusionLayer(JointLayer):
+    """Unified fusion layer (UFL): one weight set, Wan's layer over video and audio tokens in a row."""
 
-    def __init__(self, numbers: Width, reading: type[Reader]) -> None:
+    def __init__(self, numbers: Width, text_attention: type[CrossAttention]) -> None:
         super().__init__(numbers)
-        self.both = Attentions(numbers, reading)
+        self.both = StreamAttention(numbers, text_attention)
 
-    def sides(self) -> tuple[Attentions, Attentions]:
+    def sides(self) -> tuple[StreamAttention, StreamAttention]:
         """The same for both."""
         return self.both, self.both
 
@@ -208,7 +217,7 @@ class NAVA:
     video: TowerConfig
     audio: ConvTowerConfig
     text: VoicedBytes | VoicedFeatures
-    voice: AddedVoice
+    voice: TimbreInContext
     num_align: int
     num_fuse: int
 
@@ -225,14 +234,14 @@ class NAVA:
     def build(self) -> Backbone:
         """The network with fresh weights; outputs start at zero."""
         video, audio = self.video.port(), self.audio.port()
-        audio.time = Lent(video.time)
+        audio.time = SharedTimeEmbedding(video.time)
         backbone = Backbone(
             video=video,
             audio=audio,
             context=VoicedContext(self.text, self.voice, self.video.width, self.video.rope),
             blocks=nn.ModuleList(
-                [Align(self.video, self.text.reading) for _ in range(self.num_align)]
-                + [Fuse(self.video, self.text.reading) for _ in range(self.num_fuse)]
+                [HierarchicalAlignmentLayer(self.video, self.text.text_attention) for _ in range(self.num_align)]
+                + [UnifiedFusionLayer(self.video, self.text.text_attention) for _ in range(self.num_fuse)]
             ),
         )
         backbone.blocks.apply(init_linear)

@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from phonofilm.backbone import Backbone, TowerConfig
-from phonofilm.blocks import Hidden, State, Tower, Width, moved
-from phonofilm.context import ByteText, TowerText
-from phonofilm.layers import Keys, Reader, Rotation, TimedReader, attend, init_linear, rotate
+from phonofilm.network.backbone import Backbone, TowerConfig
+from phonofilm.network.blocks import Hidden, State, WanLayer, Width, with_tokens
+from phonofilm.network.context import ByteText, TowerText
+from phonofilm.network.layers import CrossAttention, Keys, RotaryCrossAttention, Rotation, attend, init_linear, rotate
 
-FAINT = 0.1
+FUSION_SCALE = 0.1
 """What the first weights of the keys and values of the other stream are multiplied with (ovi/modules/fusion.py)."""
 
 
@@ -43,7 +43,7 @@ class Ovi:
     def build(self) -> Backbone:
         """The network with fresh weights; outputs start at zero."""
         context = self.text.build(self.video.width, self.audio.width)
-        return backbone(self.video, self.audio, context, blocks(self.video, self.num_blocks, Reader))
+        return backbone(self.video, self.audio, context, blocks(self.video, self.num_blocks, CrossAttention))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class ByteOvi:
     def build(self) -> Backbone:
         """The network with fresh weights; outputs start at zero."""
         context = self.text.build(self.video.width, self.video.rope)
-        return backbone(self.video, self.audio, context, blocks(self.video, self.num_blocks, TimedReader))
+        return backbone(self.video, self.audio, context, blocks(self.video, self.num_blocks, RotaryCrossAttention))
 
 
 def check_equal(video: TowerConfig, audio: TowerConfig) -> None:
@@ -78,11 +78,11 @@ def check_equal(video: TowerConfig, audio: TowerConfig) -> None:
         raise ValueError(f"Ovi's towers are equal in width, heads, MLP and RoPE sizes: video {one}, audio {other}")
 
 
-def blocks(numbers: Width, count: int, reading: type[Reader]) -> nn.ModuleList:
+def blocks(numbers: Width, count: int, text_attention: type[CrossAttention]) -> nn.ModuleList:
     """So many blocks with fresh weights."""
-    made = nn.ModuleList(Twin(numbers, numbers, reading) for _ in range(count))
+    made = nn.ModuleList(OviBlock(numbers, numbers, text_attention) for _ in range(count))
     made.apply(init_linear)
-    made.apply(faint)
+    made.apply(shrink_fusion)
     return made
 
 
@@ -91,19 +91,19 @@ def backbone(video: TowerConfig, audio: TowerConfig, context: nn.Module, blocks:
     return Backbone(video=video.port(), audio=audio.port(), context=context, blocks=blocks)
 
 
-def faint(module: nn.Module) -> None:
+def shrink_fusion(module: nn.Module) -> None:
     """Ovi's start: what comes from the other stream is small beside what comes from the text.
 
     The release does so in the video tower alone, since its loop leaves out the audio tower; here in both.
     """
-    if isinstance(module, Other):
+    if isinstance(module, FusionAttention):
         with torch.no_grad():
-            module.k.weight.mul_(FAINT)
-            module.v.weight.mul_(FAINT)
+            module.k.weight.mul_(FUSION_SCALE)
+            module.v.weight.mul_(FUSION_SCALE)
 
 
-class Other(nn.Module):
-    """Keys and values of the other stream, for queries that a tower has made for its text."""
+class FusionAttention(nn.Module):
+    """Fusion attention: keys and values of the other stream, for queries that a tower has made for its text."""
 
     def __init__(self, width: int, heads: int, source: int) -> None:
         super().__init__()
@@ -121,33 +121,35 @@ class Other(nn.Module):
         return attend(rotate(q, rotation).to(v.dtype), rotate(k, other.rotation).to(v.dtype), v)
 
 
-class Layer(Tower):
+class OviLayer(WanLayer):
     """A Wan layer whose cross-attention reads the other stream beside the text."""
 
-    def __init__(self, numbers: Width, source: int, reading: type[Reader]) -> None:
-        super().__init__(numbers, reading)
-        self.other = Other(numbers.width, numbers.heads, source)
+    def __init__(self, numbers: Width, source: int, text_attention: type[CrossAttention]) -> None:
+        super().__init__(numbers, text_attention)
+        self.other = FusionAttention(numbers.width, numbers.heads, source)
 
-    def meet(self, hidden: Hidden, other: Hidden) -> Hidden:
+    def fused_cross_attention(self, hidden: Hidden, other: Hidden) -> Hidden:
         """Cross-attention to text and other stream: the same queries, the sum through one output projection."""
         ctx = hidden.ctx
         q = self.text.projection.queries(self.norm_text(hidden.x.float()).to(hidden.x.dtype))
         taken = self.text.attended(q, hidden.rotation, ctx.x, Keys(ctx.mask, ctx.rotation))
-        return moved(hidden, hidden.x + self.text.out(taken + self.other(q, hidden.rotation, other)))
+        return with_tokens(hidden, hidden.x + self.text.out(taken + self.other(q, hidden.rotation, other)))
 
 
-class Twin(nn.Module):
+class OviBlock(nn.Module):
     """A block: one layer of each tower. A closed link leaves a layer that reads its text alone."""
 
-    def __init__(self, video: Width, audio: Width, reading: type[Reader]) -> None:
+    def __init__(self, video: Width, audio: Width, text_attention: type[CrossAttention]) -> None:
         super().__init__()
-        self.video = Layer(video, audio.width, reading)
-        self.audio = Layer(audio, video.width, reading)
+        self.video = OviLayer(video, audio.width, text_attention)
+        self.audio = OviLayer(audio, video.width, text_attention)
 
     def forward(self, state: State) -> State:
         """Both streams look at themselves first; each then reads the other as it is at that point."""
-        video, audio = self.video.look(state.video), self.audio.look(state.audio)
+        video, audio = self.video.self_attention(state.video), self.audio.self_attention(state.audio)
         links = state.links
-        read_video = self.video.meet(video, audio) if links.a2v else self.video.read(video)
-        read_audio = self.audio.meet(audio, video) if links.v2a else self.audio.read(audio)
-        return dataclasses.replace(state, video=self.video.think(read_video), audio=self.audio.think(read_audio))
+        read_video = self.video.fused_cross_attention(video, audio) if links.a2v else self.video.cross_attention(video)
+        read_audio = self.audio.fused_cross_attention(audio, video) if links.v2a else self.audio.cross_attention(audio)
+        return dataclasses.replace(
+            state, video=self.video.feed_forward(read_video), audio=self.audio.feed_forward(read_audio)
+        )

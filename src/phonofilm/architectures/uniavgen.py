@@ -16,16 +16,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.alignment import Seeing, Windows, sorted_out
-from phonofilm.backbone import Backbone, TowerConfig, TowerPort
-from phonofilm.blocks import Context, Hidden, State, Tower, Width, moved
-from phonofilm.context import ByteText, CharacterText, text_mlp
-from phonofilm.layers import (
+from phonofilm.network.alignment import FrameRule, WindowRule, group_by_frame
+from phonofilm.network.backbone import Backbone, TowerConfig, TowerPort
+from phonofilm.network.blocks import Context, Hidden, State, WanLayer, Width, with_tokens
+from phonofilm.network.context import ByteText, CharacterText, text_mlp
+from phonofilm.network.layers import (
+    CrossAttention,
     OutputModulation,
-    Reader,
     Rope,
+    RotaryCrossAttention,
     Rotation,
-    TimedReader,
     TowerProjection,
     attend,
     init_linear,
@@ -37,12 +37,12 @@ from phonofilm.types import Grid, Stream
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meeting:
+class Interaction:
     """How the streams find each other in time and space."""
 
-    window: Windows
+    window: WindowRule
     """The sound that a latent frame hears."""
-    seen: Seeing
+    seen: FrameRule
     """The picture that an audio token sees."""
     space: Rope
     """Rows and columns of a frame, in both directions; its seconds stay 0."""
@@ -51,32 +51,32 @@ class Meeting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Towers:
+class DualBranch:
     """Numbers of two towers that meet where their layers say so."""
 
     video: TowerConfig
     audio: TowerConfig
-    layers: tuple[type[Layer], ...]
-    """One class for each layer; the paper's are (MeetingLayer, Layer) in turns."""
-    meeting: Meeting
+    layers: tuple[type[PairedLayer], ...]
+    """One class for each layer; the paper's are (InteractionLayer, PairedLayer) in turns."""
+    interaction: Interaction
 
     def __post_init__(self) -> None:
         heads = {s.width // s.heads for s in (self.video, self.audio)}
-        heads |= {sum(r.sizes) for r in (self.meeting.space, self.meeting.place)}
+        heads |= {sum(r.sizes) for r in (self.interaction.space, self.interaction.place)}
         if len(heads) != 1:
             raise ValueError(f"heads of both towers and of the exchange must have one size, got {sorted(heads)}")
 
-    def backbone(self, context: nn.Module, reading: type[Reader]) -> Backbone:
-        """The network with fresh weights; what is exchanged starts at zero. ``reading`` is how pictures read text."""
-        met = [sum(issubclass(kind, MeetingLayer) for kind in self.layers[:i]) for i in range(len(self.layers))]
-        layers = [kind(self, reading, index) for kind, index in zip(self.layers, met)]
+    def backbone(self, context: nn.Module, text_attention: type[CrossAttention]) -> Backbone:
+        """The network with fresh weights; what is exchanged starts at zero. ``text_attention`` is for video."""
+        met = [sum(issubclass(kind, InteractionLayer) for kind in self.layers[:i]) for i in range(len(self.layers))]
+        layers = [kind(self, text_attention, index) for kind, index in zip(self.layers, met)]
         backbone = Backbone(self.video.port(), self.audio.port(), context, nn.ModuleList(layers))
         backbone.blocks.apply(_init)
         return backbone
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniAVGen(Towers):
+class UniAVGen(DualBranch):
     """Numbers of a UniAVGen network as published: a caption for the picture, characters for the sound."""
 
     text: CharacterText
@@ -88,11 +88,11 @@ class UniAVGen(Towers):
 
     def build(self) -> Backbone:
         """The network with fresh weights."""
-        return self.backbone(self.text.build(self.video.width, self.audio.width, self.audio.rope), Reader)
+        return self.backbone(self.text.build(self.video.width, self.audio.width, self.audio.rope), CrossAttention)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByteUniAVGen(Towers):
+class ByteUniAVGen(DualBranch):
     """Numbers of a UniAVGen network both of whose towers read one small text encoder, trained with them."""
 
     text: ByteText
@@ -110,31 +110,31 @@ class ByteUniAVGen(Towers):
 
     def build(self) -> Backbone:
         """The network with fresh weights."""
-        return self.backbone(self.text.build(self.video.width, self.video.rope), TimedReader)
+        return self.backbone(self.text.build(self.video.width, self.video.rope), RotaryCrossAttention)
 
 
-class Layer(nn.Module):
+class PairedLayer(nn.Module):
     """A layer of both towers, side by side."""
 
-    def __init__(self, numbers: Towers, reading: type[Reader], index: int) -> None:
+    def __init__(self, numbers: DualBranch, text_attention: type[CrossAttention], index: int) -> None:
         super().__init__()
-        self.video = Tower(numbers.video, reading)
-        self.audio = Tower(numbers.audio, TimedReader)
+        self.video = WanLayer(numbers.video, text_attention)
+        self.audio = WanLayer(numbers.audio, RotaryCrossAttention)
 
     def forward(self, state: State) -> State:
         """Neither stream sees the other."""
         return dataclasses.replace(state, video=self.video(state.video), audio=self.audio(state.audio))
 
 
-class MeetingLayer(Layer):
-    """A layer of both towers, then the exchange."""
+class InteractionLayer(PairedLayer):
+    """A layer of both towers, then the asymmetric cross-modal interaction."""
 
-    def __init__(self, numbers: Towers, reading: type[Reader], index: int) -> None:
-        super().__init__(numbers, reading, index)
+    def __init__(self, numbers: DualBranch, text_attention: type[CrossAttention], index: int) -> None:
+        super().__init__(numbers, text_attention, index)
         self.name = f"face.{index}"
-        self.face = FaceHead(numbers.video.width)
-        self.a2v = SoundReader(numbers.video, numbers.audio.width, numbers.meeting)
-        self.v2a = PictureReader(numbers.audio, numbers.video.width, numbers.meeting)
+        self.face = FaceAwareModulation(numbers.video.width)
+        self.a2v = A2VAligner(numbers.video, numbers.audio.width, numbers.interaction)
+        self.v2a = V2AAligner(numbers.audio, numbers.video.width, numbers.interaction)
 
     def forward(self, state: State) -> State:
         """The exchange reads what the towers left."""
@@ -153,8 +153,8 @@ class MeetingLayer(Layer):
         )
 
 
-class FaceHead(nn.Module):
-    """Where the picture shows the face, in (0, 1) for every token of the grid (paper, section 3.3)."""
+class FaceAwareModulation(nn.Module):
+    """Face-aware modulation (FAM): where the face is, in (0, 1) for every token of the grid (paper, section 3.3)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -169,41 +169,41 @@ class FaceHead(nn.Module):
             return self.out(modulate(own(video).float(), shift, scale)).squeeze(-1).sigmoid()
 
 
-class SoundReader(nn.Module):
-    """Pictures read sound: the tokens of each latent frame read the audio tokens of its window (paper, eq. 3)."""
+class A2VAligner(nn.Module):
+    """Audio-to-video aligner: tokens of each latent frame read the audio tokens of its window (paper, eq. 3)."""
 
-    def __init__(self, numbers: Width, source: int, meeting: Meeting) -> None:
+    def __init__(self, numbers: Width, source: int, interaction: Interaction) -> None:
         super().__init__()
-        self.meeting = meeting
+        self.interaction = interaction
         self.projection = TowerProjection(numbers.width, numbers.heads, source)
         self.out = nn.Linear(numbers.width, numbers.width)
 
     def forward(self, video: Hidden, audio: Hidden, face: Float[Tensor, "B V"]) -> Hidden:
         """The video stream with what it heard; where there is no face it hears nothing."""
         grid, batch, device = video.grid, len(video.x), video.x.device
-        window = self.meeting.window(grid, audio.grid)
+        window = self.interaction.window(grid, audio.grid)
         tokens = torch.tensor(window.tokens, device=device)
         p = self.projection
         q, k, v = p.queries(own(video)), p.keys(own(audio)), p.values(own(audio))
-        q = rotate(q.unflatten(1, (grid.frames, -1)).flatten(0, 1), in_space(grid, self.meeting.space, device))
+        q = rotate(q.unflatten(1, (grid.frames, -1)).flatten(0, 1), in_space(grid, self.interaction.space, device))
         place = F.pad(torch.tensor(window.places, device=device).unsqueeze(-1), (0, 2)).repeat(batch, 1, 1)
-        k = rotate(k[:, tokens].flatten(0, 1), rope(place, self.meeting.place))
+        k = rotate(k[:, tokens].flatten(0, 1), rope(place, self.interaction.place))
         mask = None if window.mask is None else torch.tensor(window.mask, device=device).repeat(batch, 1)
         heard = attend(q.to(v.dtype), k.to(v.dtype), v[:, tokens].flatten(0, 1), mask)
         heard = heard.reshape(batch, grid.tokens, -1)
         return added(video, self.out(heard * face.unsqueeze(-1).to(heard.dtype)))
 
 
-class PictureReader(nn.Module):
-    """Sound reads pictures: each audio token reads the tokens of the picture at its own time (paper, eq. 5).
+class V2AAligner(nn.Module):
+    """Video-to-audio aligner: each audio token reads the video tokens at its own time (paper, eq. 5).
 
     Frames are projected once and blended afterwards, which gives the same as blending first (the projection is linear)
     and costs a frame's projection instead of an audio token's.
     """
 
-    def __init__(self, numbers: Width, source: int, meeting: Meeting) -> None:
+    def __init__(self, numbers: Width, source: int, interaction: Interaction) -> None:
         super().__init__()
-        self.meeting = meeting
+        self.interaction = interaction
         self.projection = TowerProjection(numbers.width, numbers.heads, source)
         self.out = nn.Linear(numbers.width, numbers.width)
 
@@ -212,13 +212,13 @@ class PictureReader(nn.Module):
         p, grid, device = self.projection, video.grid, video.x.device
         x = own(video)
         frames = (x * face.unsqueeze(-1).to(x.dtype)).unflatten(1, (grid.frames, -1))
-        looks = sorted_out(self.meeting.seen(grid, audio.grid))
-        k, v = (looks.blended(F.linear(frames, part.weight)) + part.bias for part in (p.k, p.v))  # (B, P, N, D)
+        groups = group_by_frame(self.interaction.seen(grid, audio.grid))
+        k, v = (groups.blended(F.linear(frames, part.weight)) + part.bias for part in (p.k, p.v))  # (B, P, N, D)
         k, v = (part.flatten(0, 1).unflatten(-1, (p.heads, -1)) for part in (p.norm_k(k.float()), v))
-        k = rotate(k, in_space(grid, self.meeting.space, device))
-        q = p.queries(own(audio))[:, torch.tensor(looks.tokens, device=device)].flatten(0, 1)
+        k = rotate(k, in_space(grid, self.interaction.space, device))
+        q = p.queries(own(audio))[:, torch.tensor(groups.tokens, device=device)].flatten(0, 1)
         saw = attend(q.to(v.dtype), k.to(v.dtype), v).unflatten(0, (len(x), -1))
-        return added(audio, self.out(saw[:, torch.tensor(looks.picture), torch.tensor(looks.row)]))
+        return added(audio, self.out(saw[:, torch.tensor(groups.blend), torch.tensor(groups.row)]))
 
 
 def own(hidden: Hidden) -> Float[Tensor, "B S D"]:
@@ -230,7 +230,7 @@ def added(hidden: Hidden, brought: Float[Tensor, "B S D"]) -> Hidden:
     """The stream with what the exchange brought to its generated tokens; all others stay bit by bit."""
     count = hidden.grid.tokens
     fresh = torch.where(hidden.given[:, :count, None], own(hidden), own(hidden) + brought)
-    return moved(hidden, torch.cat((fresh, hidden.x[:, count:]), dim=1))
+    return with_tokens(hidden, torch.cat((fresh, hidden.x[:, count:]), dim=1))
 
 
 def in_space(grid: Grid, spec: Rope, device: torch.device) -> Rotation:
@@ -240,9 +240,9 @@ def in_space(grid: Grid, spec: Rope, device: torch.device) -> Rotation:
 
 
 def _init(module: nn.Module) -> None:
-    if isinstance(module, Tower | TowerProjection | FaceHead):
+    if isinstance(module, WanLayer | TowerProjection | FaceAwareModulation):
         module.apply(init_linear)
-    if isinstance(module, SoundReader | PictureReader):
+    if isinstance(module, A2VAligner | V2AAligner):
         nn.init.zeros_(module.out.weight)
         nn.init.zeros_(module.out.bias)
 

@@ -13,10 +13,10 @@ from phonofilm.cli.compare import Compare
 from phonofilm.cli.evaluate import Evaluate
 from phonofilm.cli.generate import Generate
 from phonofilm.cli.importing import Import
-from phonofilm.cli.others import Show
 from phonofilm.cli.prepare import Prepare
-from phonofilm.cli.prompts import Prompts
+from phonofilm.cli.prompt_sets import Prompts
 from phonofilm.cli.puppets import Puppets
+from phonofilm.cli.show import Show
 from phonofilm.cli.train import TrainRecipe
 from phonofilm.errors import unknown
 

@@ -70,8 +70,8 @@ class Compare:
         with needs("evaluate"):
             from phonofilm.compare.plan import Terms, find_arms, find_study, open_comparison
             from phonofilm.compare.run import PATIENCE, compare
+            from phonofilm.compare.study import PROMPTS
             from phonofilm.compare.work import Machine
-            from phonofilm.study import PROMPTS
             from phonofilm.train.parallel import world
         study = find_study(self.study) if self.study else None
         arms = find_arms(self.recipes, study)

@@ -53,7 +53,7 @@ class Evaluate:
         check_number("controls", self.controls, low=0, high=10_000)
         with needs("evaluate"):
             from phonofilm.evaluate.folder import Sources, evaluate_folder
-            from phonofilm.evaluate.prompts import are_held_out
+            from phonofilm.evaluate.heldout import are_held_out
             from phonofilm.evaluate.run import evaluate
 
         any_folder = bool(self.tier or self.truth or self.reference or self.weights)

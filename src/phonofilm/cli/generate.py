@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from phonofilm.cli.arguments import check_number
-from phonofilm.cli.wish import KEYS, Wish, check_apart, request_of, wish_of
+from phonofilm.cli.clip_options import KEYS, ClipOptions, check_apart, options_of, request_of
 from phonofilm.errors import UserError
 
 if TYPE_CHECKING:
-    from phonofilm.jobs import Job
+    from phonofilm.generation.jobs import ClipJob
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(Wish):
+class Generate(ClipOptions):
     """Make a clip with sound out of words, or of words and a portrait, pictures, sound or another clip.
 
     phonofilm generate --scene "a man with black hair, dark skin, green background" --say "bin blue at f two now"
@@ -38,7 +38,7 @@ class Generate(Wish):
     device: str = "cpu"
     """Where to compute: "cpu", "cuda", "cuda:1", "mps"."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="PATH")] = None
-    """The mp4 to write (clip.mp4 if not given; a wav with --only sound); with --prompts the folder for them (clips
+    """The mp4 to write (clip.mp4 if not given; a wav with --only audio); with --prompts the folder for them (clips
     if not given)."""
     json: bool = False
     """Print the manifest of each clip, one JSON object a line."""
@@ -51,17 +51,17 @@ class Generate(Wish):
         check_number("steps", self.steps, low=1, high=1000)
         check_number("guidance", self.guidance, low=0, high=100)
         jobs = self._jobs()
-        from phonofilm.generate import load
-        from phonofilm.jobs import finished, make
+        from phonofilm.generation.jobs import finished, make
+        from phonofilm.generation.pipeline import load
 
-        film = load(self.model, device=self.device, recipe=self.recipe)
-        film = film.adjusted(steps=self.steps, guidance=self.guidance)
-        done = {job.out: finished(film, job) for job in jobs} if self.prompts is not None else {}
+        pipeline = load(self.model, device=self.device, recipe=self.recipe)
+        pipeline = pipeline.adjusted(steps=self.steps, guidance=self.guidance)
+        done = {job.out: finished(pipeline, job) for job in jobs} if self.prompts is not None else {}
         for manifest in filter(None, done.values()):
             self._tell(manifest, None)
         todo = [job for job in jobs if not done.get(job.out)]
         with bar_over(len(todo)) as progress:
-            for job, manifest in make(film, todo, progress):
+            for job, manifest in make(pipeline, todo, progress):
                 self._tell(manifest, job.out)
 
     def _tell(self, manifest: dict, out: Path | None) -> None:
@@ -77,17 +77,17 @@ class Generate(Wish):
         elif out is not None and self.prompts is None:
             tqdm.write(str(out))
 
-    def _jobs(self) -> list[Job]:
-        from phonofilm.jobs import Job
+    def _jobs(self) -> list[ClipJob]:
+        from phonofilm.generation.jobs import ClipJob
 
         if self.prompts is None:
             out = self.out or Path("clip").with_suffix(self.suffix)
             if out.suffix.lower() != self.suffix:
-                what = "sound alone is" if self.only == "sound" else "clips are"
+                what = "sound alone is" if self.only == "audio" else "clips are"
                 raise UserError(f"--out {out}: {what} written as {self.suffix[1:]}; end the name in {self.suffix}")
             place = check_place(out)
             check_apart(self, place)
-            return [Job(request_of(self), place)]
+            return [ClipJob(request_of(self), place)]
         for name, field in KEYS.items():
             if getattr(self, field.name) != field.default:
                 raise UserError(f"--{name} belongs into the lines of {self.prompts} when --prompts is given")
@@ -119,7 +119,7 @@ def check_place(path: Path) -> Path:
     return path
 
 
-def read_jobs(file: Path, folder: Path) -> list[Job]:
+def read_jobs(file: Path, folder: Path) -> list[ClipJob]:
     """The jobs of a prompts file; raises ``UserError`` with the line that is wrong."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -141,9 +141,9 @@ def read_jobs(file: Path, folder: Path) -> list[Job]:
     return jobs
 
 
-def read_job(line: str, folder: Path, name: str) -> Job:
+def read_job(line: str, folder: Path, name: str) -> ClipJob:
     """The job of one line."""
-    from phonofilm.jobs import Job
+    from phonofilm.generation.jobs import ClipJob
 
     try:
         row = json.loads(line)
@@ -155,7 +155,7 @@ def read_job(line: str, folder: Path, name: str) -> Job:
     name = str(row.pop("name", name))
     if Path(name).name != name or name.startswith("."):
         raise UserError(f"the name {name!r} is no plain file name")
-    wish = wish_of(row)
-    out = folder / f"{name.removesuffix(wish.suffix)}{wish.suffix}"
-    check_apart(wish, out)
-    return Job(request_of(wish), out)
+    options = options_of(row)
+    out = folder / f"{name.removesuffix(options.suffix)}{options.suffix}"
+    check_apart(options, out)
+    return ClipJob(request_of(options), out)

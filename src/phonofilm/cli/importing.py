@@ -35,8 +35,8 @@ class Import:
 
     def run(self) -> None:
         """Check all, then write."""
-        from phonofilm.importing import Codecs, import_weights
-        from phonofilm.importing_codecs import CODECS, import_codec
+        from phonofilm.checkpoints.importing import Codecs, import_weights
+        from phonofilm.checkpoints.importing_codecs import CODECS, import_codec
 
         if self.recipe in CODECS:
             if self.codecs or self.init:

@@ -48,7 +48,7 @@ class Prepare:
             raise UserError(f"--workers {self.workers}: a number from 0 is wanted")
         from phonofilm.codecs.licences import check_licences
         from phonofilm.data.prepare import Wanted, prepare
-        from phonofilm.experiment import find_recipe
+        from phonofilm.recipes.lookup import find_recipe
 
         wanted = Wanted(
             clips=self.clips,

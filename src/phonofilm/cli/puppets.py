@@ -83,7 +83,7 @@ class Sheet:
             check_number(name, getattr(self, name), low=1, high=1000)
         with needs("puppets"):
             from phonofilm.puppets.corpus import contact_sheet
-        from phonofilm.media import replacing
+        from phonofilm.files.media import replacing
 
         sheet = contact_sheet(self.folder, clips=self.clips, frames=self.frames, columns=self.columns)
         with replacing(self.out) as part:
@@ -105,7 +105,7 @@ class Prompts:
     def run(self) -> None:
         """Write prompts and voices."""
         with needs("puppets"):
-            from phonofilm.puppets.prompts import PROMPTS, write_prompts
+            from phonofilm.puppets.prompt_file import PROMPTS, write_prompts
 
         made = write_prompts(self.folder)
         print(f"{self.folder / PROMPTS}: {made} prompts with voices")

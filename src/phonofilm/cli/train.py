@@ -12,7 +12,7 @@ from phonofilm.errors import UserError
 
 if TYPE_CHECKING:
     from phonofilm.data.samples import Dataset
-    from phonofilm.experiment import Experiment
+    from phonofilm.recipes.experiment import Experiment
     from phonofilm.train.loop import Watch
 
 
@@ -39,7 +39,7 @@ class TrainRecipe:
     """A folder with vae, audio_vae and vocoder; they go into the finished model, and on-the-fly data needs them."""
     accept: tuple[str, ...] = ()
     """Licences of restricted codecs that you accept, such as CC-BY-NC-4.0."""
-    glance: int = 0
+    eval_clips: int = 0
     """Clips of the val split to generate and score at every look, always the same ones; the best checkpoint is kept
     by them. 16 take about half a minute on two cores. Needs phonofilm[evaluate]."""
     init: Path | None = None
@@ -69,13 +69,13 @@ class TrainRecipe:
 
     def run(self) -> None:
         """Train, then write the model's folder."""
-        check_number("glance", self.glance, low=0, high=1000)
+        check_number("eval-clips", self.eval_clips, low=0, high=1000)
         experiment = self.experiment()
         dataset = self.dataset(experiment)
+        from phonofilm.checkpoints.folder import read_weights
         from phonofilm.data.cache import Cache
         from phonofilm.train.export import describe, export
         from phonofilm.train.loop import Origin, train
-        from phonofilm.weights import read_weights
 
         origin = Origin(weights=read_weights(self.init) if self.init else None, device=self.device)
         weights = train(experiment, dataset, self.out, watch=self.watch(experiment, dataset), origin=origin)
@@ -100,20 +100,22 @@ class TrainRecipe:
             samples = shown.read(experiment.geometry.num_frames, range(SHOWN))
             prompts = [sample.prompt for sample in samples]
             hooks.append(sampling(experiment, self.codecs, self.out / "samples", prompts))
-        if self.glance:
+        if self.eval_clips:
             if self.codecs is None:
-                raise UserError(f"--glance {self.glance} makes clips and scores them: name the codecs with --codecs")
+                raise UserError(
+                    f"--eval-clips {self.eval_clips} makes clips and scores them: name the codecs with --codecs"
+                )
             with needs("evaluate"):
-                from phonofilm.evaluate.quick import WRONG, counts_of, glancing
+                from phonofilm.evaluate.quick import WRONG, clip_scoring, counts_of
 
-            hooks.append(glancing(experiment, self.codecs, counts=counts_of(self.glance)))
+            hooks.append(clip_scoring(experiment, self.codecs, counts=counts_of(self.eval_clips)))
             best = WRONG
         return Watch(every=tuple(hooks), best=best)
 
     def experiment(self) -> Experiment:
         """The recipe with the settings that were given."""
         from phonofilm.codecs.licences import check_licences
-        from phonofilm.experiment import find_recipe
+        from phonofilm.recipes.lookup import find_recipe
 
         experiment = find_recipe(self.recipe)
         if self.codecs is not None:  # which may hold text encoders beside the codecs

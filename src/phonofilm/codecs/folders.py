@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from phonofilm.errors import UserError
-from phonofilm.stored import entries
+from phonofilm.files.safetensors_index import entries
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 """diffusers' name of a network's weights."""

@@ -14,7 +14,7 @@ from phonofilm.compare.work import clips_of
 from phonofilm.evaluate import plots
 from phonofilm.evaluate.plots import Curve, Interval
 from phonofilm.evaluate.report import Table, hypertext, markdown, provenance, shown, whole_page
-from phonofilm.media import replacing
+from phonofilm.files.media import replacing
 
 METHOD = "95 %, bootstrap over seeds and clips (clips shared by all seeds), 2000 resamples, seed 0, percentiles"
 

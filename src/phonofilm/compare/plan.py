@@ -12,16 +12,17 @@ from pathlib import Path
 import torch
 
 from phonofilm.compare.settings import claim, plain
+from phonofilm.compare.study import PROMPTS, Study
 from phonofilm.data.cache import Cache, codec_hash
 from phonofilm.data.samples import Codes, Sample
+from phonofilm.diffusion.sampling import Sampling
+from phonofilm.diffusion.tasks import Reference
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
+from phonofilm.evaluate.heldout import BROUGHT, STAGE_OF
 from phonofilm.evaluate.metrics import METRICS
-from phonofilm.evaluate.prompts import BROUGHT, STAGE_OF
-from phonofilm.experiment import Experiment, find_function, find_recipe, listed_names
-from phonofilm.sampling import Sampling
-from phonofilm.study import PROMPTS, Study
-from phonofilm.tasks import Reference
-from phonofilm.tokens import Geometry
+from phonofilm.recipes.experiment import Experiment, listed_names
+from phonofilm.recipes.lookup import find_function, find_recipe
 
 SETTINGS = "comparison.json"
 BUDGETS = ("samples", "minutes")
@@ -53,7 +54,7 @@ class Terms:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ArmJob:
     """One model of one arm, and its clips."""
 
     arm: str
@@ -130,10 +131,10 @@ class Comparison:
         return trained_as(self.arms)
 
     @property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[ArmJob]:
         """Every arm's first seed, then every arm's second: a comparison cut short is still one of all arms."""
         return [
-            Job(
+            ArmJob(
                 arm=arm,
                 seed=seed,
                 folder=self.folder / folder_name(arm) / f"seed-{seed}",
@@ -153,7 +154,7 @@ class Comparison:
         found = hashlib.sha256(json.dumps(plain(settings), sort_keys=True).encode())
         return self.trainings / f"{type(experiment.model).__name__}-{found.hexdigest()[:12]}"
 
-    def part(self, index: int, count: int) -> list[Job]:
+    def part(self, index: int, count: int) -> list[ArmJob]:
         """The jobs of every ``count``-th training from ``index`` on: no two parts ever train the same weights."""
         trainings = list(dict.fromkeys(job.training for job in self.jobs))[index::count]
         return [job for job in self.jobs if job.training in trainings]

@@ -12,10 +12,10 @@ from filelock import FileLock, Timeout
 
 from phonofilm.compare import work
 from phonofilm.compare.page import Result, write_page, write_result
-from phonofilm.compare.plan import Comparison, Job
+from phonofilm.compare.plan import ArmJob, Comparison
 from phonofilm.compare.work import Machine
 from phonofilm.evaluate import readings
-from phonofilm.evaluate.prompts import Case, held_out, read_cases, write_prompts
+from phonofilm.evaluate.heldout import Case, held_out, read_cases, write_prompts
 from phonofilm.evaluate.run import judge_all
 from phonofilm.train.log import FIGURES
 from phonofilm.train.parallel import World
@@ -32,12 +32,12 @@ def compare(comparison: Comparison, machine: Machine, world: World, *, page: Pat
     """
     cases = cases_of(comparison, world)
     for job in comparison.part(*machine.part):
-        if world.told(work.is_done(comparison, job)):
+        if world.broadcast(work.is_done(comparison, job)):
             continue
         with alone(job.training, world) as free:
             if free:
                 tell(comparison, job, world)
-                work.do(comparison, job, cases, machine, world)
+                work.run_job(comparison, job, cases, machine, world)
     if not world.first:
         return False
     left = [job for job in comparison.jobs if not work.is_done(comparison, job)]
@@ -65,12 +65,12 @@ def alone(folder: Path, world: World) -> Iterator[bool]:
         except Timeout:
             free = False
     try:
-        yield world.told(free)
+        yield world.broadcast(free)
     finally:
         lock.release()
 
 
-def tell(comparison: Comparison, job: Job, world: World) -> None:
+def tell(comparison: Comparison, job: ArmJob, world: World) -> None:
     """Say which job begins."""
     if world.first:
         number = comparison.jobs.index(job) + 1
@@ -89,8 +89,8 @@ def cases_of(comparison: Comparison, world: World) -> tuple[Case, ...]:
 def gather(comparison: Comparison, cases: tuple[Case, ...], machine: Machine) -> Result:
     """All that the page tells: what was seen and heard, what it cost, and how the losses fell."""
     controls = [
-        *(readings.Job(case=case, source="truth") for case in cases),
-        *(readings.Job(case=case, source="codecs", path=comparison.codecs) for case in cases),
+        *(readings.ReadingJob(case=case, source="truth") for case in cases),
+        *(readings.ReadingJob(case=case, source="codecs", path=comparison.codecs) for case in cases),
     ]
     found = readings.read_all(controls, comparison.folder / "controls.jsonl", workers=machine.workers)
     jobs = comparison.jobs
@@ -99,7 +99,8 @@ def gather(comparison: Comparison, cases: tuple[Case, ...], machine: Machine) ->
         cases=cases,
         seen={
             (arm, guidance): tuple(
-                tuple(judge_all(cases, readings.load(work.readings_of(job, guidance)))) for job in _of(jobs, arm)
+                tuple(judge_all(cases, readings.load_readings(work.readings_of(job, guidance))))
+                for job in _of(jobs, arm)
             )
             for arm in comparison.arms
             for guidance in comparison.guidances
@@ -113,7 +114,7 @@ def gather(comparison: Comparison, cases: tuple[Case, ...], machine: Machine) ->
     )
 
 
-def _of(jobs: Sequence[Job], arm: str) -> list[Job]:
+def _of(jobs: Sequence[ArmJob], arm: str) -> list[ArmJob]:
     return [job for job in jobs if job.arm == arm]
 
 

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from phonofilm.compare.figures import REPORTED, Estimate, Seeds, Verdict, better, difference, estimate, judge, outcome
 from phonofilm.compare.plan import OFF, ON, Comparison
+from phonofilm.evaluate.heldout import Case
 from phonofilm.evaluate.metrics import METRICS, Metric, Observation
-from phonofilm.evaluate.prompts import Case
 from phonofilm.evaluate.report import Table, number
 from phonofilm.version import __version__
 

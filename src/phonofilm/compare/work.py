@@ -16,21 +16,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from phonofilm.checkpoints.folder import WEIGHTS, Checkpoint, Training, hash_of, load_shards, save_checkpoint
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
-from phonofilm.compare.plan import OFF, Comparison, Job
+from phonofilm.compare.plan import OFF, ArmJob, Comparison
 from phonofilm.data.cache import write_atomically
 from phonofilm.data.samples import Dataset
 from phonofilm.evaluate import readings
 from phonofilm.evaluate.clips import make_clips
-from phonofilm.evaluate.prompts import Case
-from phonofilm.experiment import Experiment
-from phonofilm.generate import Film
-from phonofilm.stored import shards
+from phonofilm.evaluate.heldout import Case
+from phonofilm.files.safetensors_index import shards
+from phonofilm.generation.pipeline import Pipeline
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.train import checkpoint
 from phonofilm.train.loop import RUN, Origin, advance, start, train
 from phonofilm.train.parallel import World
-from phonofilm.weights import WEIGHTS, Checkpoint, Training, hash_of, load_shards, save_checkpoint
 
 MODEL, COST, PACE = "model", "cost.json", "pace.json"
 COLD, WARM = 2, 8
@@ -53,29 +53,29 @@ class Machine:
     """Compile the blocks; as the recipe says if None."""
 
 
-def readings_of(job: Job, guidance: str) -> Path:
+def readings_of(job: ArmJob, guidance: str) -> Path:
     """Where a job's finished readings stand."""
     return job.folder / f"guidance-{guidance}.jsonl"
 
 
-def is_done(comparison: Comparison, job: Job) -> bool:
+def is_done(comparison: Comparison, job: ArmJob) -> bool:
     """Whether a job is trained and all its clips are scored."""
     return all(readings_of(job, guidance).exists() for guidance in comparison.guidances)
 
 
-def do(comparison: Comparison, job: Job, cases: tuple[Case, ...], machine: Machine, world: World) -> None:
+def run_job(comparison: Comparison, job: ArmJob, cases: tuple[Case, ...], machine: Machine, world: World) -> None:
     """Do what a job still lacks. All processes train, the first one makes and reads the clips."""
-    if world.told(not (job.training / MODEL / "experiment.json").exists()):
+    if world.broadcast(not (job.training / MODEL / "experiment.json").exists()):
         learn(comparison, job, machine, world)
     experiment = comparison.arms[job.arm]
     for guidance in comparison.guidances if world.first else ():
         if not readings_of(job, guidance).exists():
-            film = film_of(comparison, job, experiment, str(world.device))
-            score(job, film if guidance != OFF else unguided(film), cases, guidance, machine)
+            pipeline = pipeline_of(comparison, job, experiment, str(world.device))
+            score(job, pipeline if guidance != OFF else unguided(pipeline), cases, guidance, machine)
     world.wait()
 
 
-def learn(comparison: Comparison, job: Job, machine: Machine, world: World) -> None:
+def learn(comparison: Comparison, job: ArmJob, machine: Machine, world: World) -> None:
     """Train a job's weights, under the name of the arm that they belong to."""
     experiment = as_begun(job.training, on_machine(comparison.arms[job.trained_as], job, machine))
     steps = decide_steps(comparison, job, experiment, world)
@@ -91,26 +91,26 @@ def as_begun(training: Path, experiment: Experiment) -> Experiment:
     return replace(experiment, name=json.loads(path.read_text())["recipe"]) if path.exists() else experiment
 
 
-def on_machine(experiment: Experiment, job: Job, machine: Machine) -> Experiment:
+def on_machine(experiment: Experiment, job: ArmJob, machine: Machine) -> Experiment:
     """A recipe with a job's seed and what the machine says."""
     given = {"save_every": machine.save_every, "compile": machine.compile}
     known = {name: value for name, value in given.items() if value is not None}
     return replace(experiment, train=replace(experiment.train, seed=job.seed, **known))
 
 
-def decide_steps(comparison: Comparison, job: Job, experiment: Experiment, world: World) -> int:
+def decide_steps(comparison: Comparison, job: ArmJob, experiment: Experiment, world: World) -> int:
     """Steps of a job. A budget in minutes is timed once and the decision kept: the learning rate follows from it."""
     terms, path = comparison.terms, job.training / PACE
     assert terms.amount is not None
     if terms.budget == "samples":
         return round(terms.amount) // experiment.train.batch
-    if world.told(not path.exists()):
+    if world.broadcast(not path.exists()):
         seconds = pace(experiment, comparison.data, world)
         if world.first:
             job.training.mkdir(parents=True, exist_ok=True)
             steps = max(1, round(60 * terms.amount / seconds))
             write_atomically(path, json.dumps({"seconds_per_step": seconds, "steps": steps}) + "\n")
-    return world.told(json.loads(path.read_text())["steps"] if world.first else 0)
+    return world.broadcast(json.loads(path.read_text())["steps"] if world.first else 0)
 
 
 def pace(experiment: Experiment, dataset: Dataset, world: World) -> float:
@@ -123,7 +123,9 @@ def pace(experiment: Experiment, dataset: Dataset, world: World) -> float:
     return (time.monotonic() - began) / WARM
 
 
-def keep(comparison: Comparison, job: Job, experiment: Experiment, weights: Mapping[str, Tensor], world: World) -> None:
+def keep(
+    comparison: Comparison, job: ArmJob, experiment: Experiment, weights: Mapping[str, Tensor], world: World
+) -> None:
     """Write what a training cost, then its mean weights: those say that it is finished."""
     steps = experiment.train.steps
     seconds = checkpoint.position_of(checkpoint.path_of(job.training, steps)).seconds
@@ -157,7 +159,7 @@ def _codecs(folder: Path, device: str) -> tuple[VideoCodec, AudioCodec]:
     return load_video_codec(folder).to(device), load_audio_codec(folder).to(device)
 
 
-def film_of(comparison: Comparison, job: Job, experiment: Experiment, device: str) -> Film:
+def pipeline_of(comparison: Comparison, job: ArmJob, experiment: Experiment, device: str) -> Pipeline:
     """A job's mean weights, ready to generate as its own arm does."""
     paths = shards(job.training / MODEL / WEIGHTS)
     backbone = experiment.model.build()
@@ -171,24 +173,24 @@ def film_of(comparison: Comparison, job: Job, experiment: Experiment, device: st
         training=Training(),
         hash=hash_of(paths),
     )
-    return Film(name=f"{job.arm}, seed {job.seed}", checkpoint=loaded, device=device)
+    return Pipeline(name=f"{job.arm}, seed {job.seed}", checkpoint=loaded, device=device)
 
 
-def unguided(film: Film) -> Film:
+def unguided(pipeline: Pipeline) -> Pipeline:
     """The same model without guidance, and without what finishes it."""
-    experiment = replace(film.checkpoint.experiment, guidance=(), finish=None)
-    return replace(film, checkpoint=replace(film.checkpoint, experiment=experiment))
+    experiment = replace(pipeline.checkpoint.experiment, guidance=(), finish=None)
+    return replace(pipeline, checkpoint=replace(pipeline.checkpoint, experiment=experiment))
 
 
-def score(job: Job, film: Film, cases: tuple[Case, ...], guidance: str, machine: Machine) -> None:
+def score(job: ArmJob, pipeline: Pipeline, cases: tuple[Case, ...], guidance: str, machine: Machine) -> None:
     """Make the clips that are missing, read them, and write all readings at once when the last is there."""
     clips = clips_of(job, guidance)
-    make_clips(film, cases, clips)
-    wanted = [readings.Job(case=case, source="generated", path=clips / f"{case.id}.mp4") for case in cases]
+    make_clips(pipeline, cases, clips)
+    wanted = [readings.ReadingJob(case=case, source="generated", path=clips / f"{case.id}.mp4") for case in cases]
     found = readings.read_all(wanted, clips / "readings.jsonl", workers=machine.workers)
     write_atomically(readings_of(job, guidance), "".join(readings.dump(reading) + "\n" for reading in found))
 
 
-def clips_of(job: Job, guidance: str) -> Path:
+def clips_of(job: ArmJob, guidance: str) -> Path:
     """Where a job's clips stand."""
     return job.folder / f"guidance-{guidance}"

@@ -23,9 +23,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from phonofilm.data.samples import Codes, Dataset, Sample, prompt_from_json, prompt_to_json, speakers_of
+from phonofilm.diffusion.tasks import Reference
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
-from phonofilm.tasks import Reference
-from phonofilm.tokens import Geometry
 
 FORMAT = 1
 SHARD = 64

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.data.cache import SHARD, Meta, codec_hash, missing_shards, shard_path, write_shard
 from phonofilm.data.puppets import Puppets
-from phonofilm.experiment import Experiment
 from phonofilm.puppets.script import MIX
+from phonofilm.recipes.experiment import Experiment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def puppets(experiment: Experiment, codecs: str | Path, wanted: Wanted) -> Puppe
         split=wanted.split,
         stages=dict(wanted.stages or experiment.stages or MIX),
         regions=experiment.regions,
-        hear=experiment.hear,
+        speaker_encoder=experiment.speaker_encoder,
         reference=experiment.reference,
     )
 

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.data.samples import Codes, Sample
-from phonofilm.encoders.voice import Heard, SpeakerEncoder
+from phonofilm.diffusion.tasks import Reference
+from phonofilm.diffusion.tokens import Geometry, latent_region
+from phonofilm.encoders.voice import SpeakerEncoder, SpeakerVectors
 from phonofilm.errors import UserError
 from phonofilm.puppets.performance import Performance, perform
 from phonofilm.puppets.props import ball_boxes
@@ -19,9 +21,7 @@ from phonofilm.puppets.references import references
 from phonofilm.puppets.script import MIX, Script, write_script
 from phonofilm.puppets.stage import Drawing, draw
 from phonofilm.puppets.voice import SAMPLE_RATE
-from phonofilm.tasks import Reference
-from phonofilm.tokens import Geometry, latent_region
-from phonofilm.types import Sound
+from phonofilm.types import Audio
 
 REGIONS = ("mouth", "face", "sounding")
 """Of a picture; what sounds is a mouth or a ball."""
@@ -40,7 +40,7 @@ class Puppets:
     split: str = "train"
     stages: Mapping[str, float] = field(default_factory=lambda: dict(MIX))
     regions: tuple[str, ...] = ()
-    hear: SpeakerEncoder | None = None
+    speaker_encoder: SpeakerEncoder | None = None
     """What turns another sentence of each speaker into a vector; None for clips without voices."""
     reference: Reference | None = None
     """How much of another sentence of the first speaker goes through the audio codec; None for clips without it."""
@@ -69,7 +69,7 @@ class Puppets:
     @property
     def speaker(self) -> str:
         """Name of the speaker encoder behind the clips' voices; "" where they have none."""
-        return "" if self.hear is None else self.hear.name
+        return "" if self.speaker_encoder is None else self.speaker_encoder.name
 
     def read(self, num_frames: int, indices: Sequence[int]) -> list[Sample]:
         """Write, speak, draw and encode; about a third of a second a clip on one core at pocket size."""
@@ -125,17 +125,17 @@ class Puppets:
 
     def _others(self, script: Script) -> dict[str, Float[Tensor, "1 N"]]:
         """For each speaker another sentence, where anything reads it."""
-        if self.hear is None and self.reference is None:
+        if self.speaker_encoder is None and self.reference is None:
             return {}
         voices = {who: line.voice for line, (who, _) in zip(script.lines, script.prompt.speech, strict=True)}
         said = [line.words for line in script.lines]
         shortest = 0.0 if self.reference is None else self.reference.seconds
         return references(voices, said, seed=script.seed, split=self.split, shortest=shortest)
 
-    def _voices(self, others: Mapping[str, Float[Tensor, "1 N"]]) -> Heard:
-        if self.hear is None:
+    def _voices(self, others: Mapping[str, Float[Tensor, "1 N"]]) -> SpeakerVectors:
+        if self.speaker_encoder is None:
             return ()
-        return tuple((who, self.hear(Sound(wave, SAMPLE_RATE))) for who, wave in others.items())
+        return tuple((who, self.speaker_encoder(Audio(wave, SAMPLE_RATE))) for who, wave in others.items())
 
     @torch.inference_mode()
     def _reference(self, others: Mapping[str, Float[Tensor, "1 N"]]) -> Float[Tensor, "K r"] | None:

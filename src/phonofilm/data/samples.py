@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
-from phonofilm.encoders.voice import Heard
-from phonofilm.tasks import Reference
-from phonofilm.tokens import Geometry, Patch, layout_of
+from phonofilm.diffusion.tasks import Reference
+from phonofilm.diffusion.tokens import Geometry, Patch, layout_of
+from phonofilm.encoders.voice import SpeakerVectors
 from phonofilm.types import CENTRE, Clock, Layout, Prompt
 
 
@@ -56,7 +56,7 @@ class Sample:
     seed: int
     """Of the script, or the number of the clip in a corpus of real footage."""
     stage: str = ""
-    voices: Heard = ()
+    voices: SpeakerVectors = ()
     """What another sentence of each speaker sounds like, as a speaker vector."""
     reference: Float[Tensor, "K r"] | None = None
     """The latents of another sentence by whom the clip's first words are; of silence where nobody speaks."""

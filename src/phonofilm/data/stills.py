@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from phonofilm.data.samples import Codes, Dataset, Sample
-from phonofilm.tasks import Reference
-from phonofilm.tokens import Geometry
+from phonofilm.diffusion.tasks import Reference
+from phonofilm.diffusion.tokens import Geometry
 
 LENGTH = 1
 """Pixel frames of a still."""

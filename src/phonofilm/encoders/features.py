@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from phonofilm.errors import UserError
-from phonofilm.stored import entries
+from phonofilm.files.safetensors_index import entries
 from phonofilm.types import Prompt, Tokens
 
 NETWORK, TOKENIZER = "text_encoder", "tokenizer"
@@ -38,7 +38,7 @@ class FeatureEncoder:
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tokens:
         """Features (B L E) and the mask of real tokens."""
-        tokenizer, network = load(self.path)
+        tokenizer, network = load_text_encoder(self.path)
         read = tokenizer([self.field(prompt) for prompt in prompts], return_tensors="pt", padding=True)
         if read["input_ids"].shape[1] > self.length:
             raise ValueError(
@@ -93,7 +93,7 @@ class NegativeOr:
 
 
 @lru_cache(maxsize=2)
-def load(path: str) -> tuple:
+def load_text_encoder(path: str) -> tuple:
     """Tokenizer and encoder of a path, in evaluation mode.
 
     Raises ``UserError`` for another kind of network, and where a tensor is missing or its file truncated.

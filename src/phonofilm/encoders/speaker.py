@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from phonofilm.errors import UserError
-from phonofilm.types import Sound
+from phonofilm.types import Audio
 
 WINDOW, HOP = 0.04, 0.01
 LOWEST, HIGHEST, STEPS = 60.0, 450.0, 48
@@ -112,17 +112,17 @@ def _pitch(power: Float[Tensor, "N F"], tables: _Tables) -> tuple[Float[Tensor, 
     return tables.pitches[best], sure & (loud > QUIET * loud.max())
 
 
-def measure(sound: Sound) -> Float[Tensor, " E"]:
+def measure(audio: Audio) -> Float[Tensor, " E"]:
     """Quantiles of the pitch in octaves, then mean and deviation of each cepstral coefficient over voiced frames.
 
     Of all channels' mean. Raises ``UserError`` where less than 0.1 s is voiced, or the sample rate is below 16 kHz.
     """
-    if sound.sample_rate < SLOWEST_RATE:
-        raise UserError(f"a voice at {sound.sample_rate} Hz: the speaker encoder needs at least {SLOWEST_RATE} Hz")
-    tables = _tables(sound.sample_rate)
-    wave = sound.samples.double().mean(0)
+    if audio.sample_rate < SLOWEST_RATE:
+        raise UserError(f"a voice at {audio.sample_rate} Hz: the speaker encoder needs at least {SLOWEST_RATE} Hz")
+    tables = _tables(audio.sample_rate)
+    wave = audio.samples.double().mean(0)
     short = max(0, len(tables.window) - len(wave))
-    frames = torch.nn.functional.pad(wave, (0, short)).unfold(0, len(tables.window), round(HOP * sound.sample_rate))
+    frames = torch.nn.functional.pad(wave, (0, short)).unfold(0, len(tables.window), round(HOP * audio.sample_rate))
     power = torch.fft.rfft(frames * tables.window, tables.size).abs().square()
     heights, voiced = _pitch(power, tables)
     if voiced.sum() < ENOUGH:
@@ -145,6 +145,6 @@ class PitchAndCepstrum:
         """Length of the vector."""
         return len(MEAN)
 
-    def __call__(self, sound: Sound) -> Float[Tensor, " E"]:
+    def __call__(self, audio: Audio) -> Float[Tensor, " E"]:
         """The vector of a recording; loudness and sample rate (from 16 kHz) play no part."""
-        return (measure(sound) - torch.tensor(MEAN)) / torch.tensor(DEVIATION)
+        return (measure(audio) - torch.tensor(MEAN)) / torch.tensor(DEVIATION)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from phonofilm.encoders.features import FeatureEncoder, load
-from phonofilm.encoders.voice import Heard
+from phonofilm.encoders.features import FeatureEncoder, load_text_encoder
+from phonofilm.encoders.voice import SpeakerVectors
 from phonofilm.types import Prompt, Tokens
 
 
@@ -24,7 +24,7 @@ class Voiceless:
     channels: int
     placed: bool = True
 
-    def __call__(self, prompts: Sequence[Prompt], voices: Sequence[Heard]) -> Tokens:
+    def __call__(self, prompts: Sequence[Prompt], voices: Sequence[SpeakerVectors]) -> Tokens:
         """Zeros (B lines E)."""
         lines = max([1, *(len(prompt.speech) for prompt in prompts)])
         mask = torch.tensor([[self.placed and line < len(p.speech) for line in range(lines)] for p in prompts])
@@ -37,7 +37,7 @@ class Timbres:
 
     channels: int
 
-    def __call__(self, prompts: Sequence[Prompt], voices: Sequence[Heard]) -> Tokens:
+    def __call__(self, prompts: Sequence[Prompt], voices: Sequence[SpeakerVectors]) -> Tokens:
         """Vectors (B lines E)."""
         tokens = Voiceless(self.channels)(prompts, voices)
         for row, (prompt, known) in enumerate(zip(prompts, voices, strict=True)):
@@ -61,7 +61,7 @@ class Sentinels:
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tokens:
         """1 at each sentinel, 0 elsewhere (B L)."""
-        tokenizer, _ = load(self.encoder.path)
+        tokenizer, _ = load_text_encoder(self.encoder.path)
         wanted = tokenizer.convert_tokens_to_ids(self.sentinel)
         ids = tokenizer([self.encoder.field(p) for p in prompts], padding="max_length", max_length=self.encoder.length)
         x = (torch.tensor(ids["input_ids"]) == wanted).long()

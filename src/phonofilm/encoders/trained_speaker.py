@@ -13,8 +13,8 @@ from torch import Tensor
 
 from phonofilm.encoders.features import check_whole
 from phonofilm.errors import UserError
-from phonofilm.resample import resample
-from phonofilm.types import Sound
+from phonofilm.files.resample import resample
+from phonofilm.types import Audio
 
 FOLDER = "speaker_encoder"
 """Inside a checkpoint folder."""
@@ -42,14 +42,14 @@ class TrainedSpeaker:
         """Tells its vectors from those of another encoder."""
         return f"TrainedSpeaker({self.channels})"
 
-    def __call__(self, sound: Sound) -> Float[Tensor, " E"]:
+    def __call__(self, audio: Audio) -> Float[Tensor, " E"]:
         """The vector of at most 30 s of the mean of all channels.
 
         Raises ``UserError`` where there is no network or its vectors have another length than ``channels``.
         """
-        wave = resample(sound.samples.mean(0), sound.sample_rate, SAMPLE_RATE)[: LONGEST * SAMPLE_RATE]
+        wave = resample(audio.samples.mean(0), audio.sample_rate, SAMPLE_RATE)[: LONGEST * SAMPLE_RATE]
         with torch.no_grad():
-            vector = load(self.path)(wave[None])[0]
+            vector = load_speaker_network(self.path)(wave[None])[0]
         if vector.shape != (self.channels,):
             raise UserError(f"{self.path} makes vectors of {len(vector)} numbers, this model reads {self.channels}")
         return vector.float()
@@ -60,7 +60,7 @@ class TrainedSpeaker:
 
 
 @lru_cache(maxsize=2)
-def load(path: str) -> Network:
+def load_speaker_network(path: str) -> Network:
     """The network of a folder; ``UserError`` that says what is missing."""
     folder = Path(path)
     if (folder / SCRIPT).is_file():

@@ -8,11 +8,11 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from phonofilm.types import Prompt, Sound, Tokens
+from phonofilm.types import Audio, Prompt, Tokens
 
-Voices = tuple[tuple[str, Sound], ...]
+Voices = tuple[tuple[str, Audio], ...]
 """Speakers of one prompt and how each sounds; speakers without a voice are left out."""
-Heard = tuple[tuple[str, Float[Tensor, " E"]], ...]
+SpeakerVectors = tuple[tuple[str, Float[Tensor, " E"]], ...]
 """The same after a speaker encoder: what training data hold, and what voice encoders read."""
 
 
@@ -30,7 +30,7 @@ class SpeakerEncoder(Protocol):
         """Length of the vector."""
         ...
 
-    def __call__(self, sound: Sound) -> Float[Tensor, " E"]:
+    def __call__(self, audio: Audio) -> Float[Tensor, " E"]:
         """The vector of a recording; ``UserError`` for one that cannot be used."""
         ...
 
@@ -39,7 +39,7 @@ class SpeakerEncoder(Protocol):
 class VoiceEncoder(Protocol):
     """Turns the speaker vectors of a batch into one condition."""
 
-    def __call__(self, prompts: Sequence[Prompt], voices: Sequence[Heard]) -> Tokens:
+    def __call__(self, prompts: Sequence[Prompt], voices: Sequence[SpeakerVectors]) -> Tokens:
         """Tokens of every sample, padded to the longest.
 
         A speaker is found in the prompt by name. Lines of speech without a voice, and all of them where ``voices`` is

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from phonofilm.evaluate.prompts import Case, portrait, reference
-from phonofilm.generate import Film
-from phonofilm.jobs import Job, finished, make
+from phonofilm.evaluate.heldout import Case, portrait, reference
+from phonofilm.generation.jobs import ClipJob, finished, make
+from phonofilm.generation.pipeline import Pipeline
 from phonofilm.types import Request
 
 
@@ -22,19 +22,21 @@ def request_of(case: Case) -> Request:
     return Request(prompt=case.prompt, seconds=case.script.seconds, seed=case.script.seed, image=image, voice=voice)
 
 
-def untrained(film: Film) -> Film:
+def untrained(pipeline: Pipeline) -> Pipeline:
     """Return the same system with fresh weights in its network and the same codecs: a control."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        backbone = film.checkpoint.experiment.model.build()
-    fresh = replace(film.checkpoint, backbone=backbone.eval().requires_grad_(False).to(film.device), hash="untrained")
-    return replace(film, name="untrained", checkpoint=fresh)
+        backbone = pipeline.checkpoint.experiment.model.build()
+    fresh = replace(
+        pipeline.checkpoint, backbone=backbone.eval().requires_grad_(False).to(pipeline.device), hash="untrained"
+    )
+    return replace(pipeline, name="untrained", checkpoint=fresh)
 
 
-def make_clips(film: Film, cases: Sequence[Case], folder: Path) -> None:
+def make_clips(pipeline: Pipeline, cases: Sequence[Case], folder: Path) -> None:
     """Generate the clips that are not there yet, with a progress bar; a clip of another model is made anew."""
-    jobs = [Job(request_of(case), folder / f"{case.id}.mp4") for case in cases]
-    todo = [job for job in jobs if finished(film, job) is None]
-    with tqdm(total=len(todo), desc=f"generate ({film.name})", disable=None) as bar:
-        for _ in make(film, todo):
+    jobs = [ClipJob(request_of(case), folder / f"{case.id}.mp4") for case in cases]
+    todo = [job for job in jobs if finished(pipeline, job) is None]
+    with tqdm(total=len(todo), desc=f"generate ({pipeline.name})", disable=None) as bar:
+        for _ in make(pipeline, todo):
             bar.update()

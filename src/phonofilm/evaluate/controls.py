@@ -13,7 +13,7 @@ from phonofilm.types import Clip
 DELAY = 0.2
 
 
-def delay_sound(clip: Clip, seconds: float = DELAY) -> Clip:
+def delay_audio(clip: Clip, seconds: float = DELAY) -> Clip:
     """Let the sound come later (earlier where negative); its length stays, what is uncovered is silent."""
     shift = round(seconds * clip.sample_rate)
     audio = torch.zeros_like(clip.audio)
@@ -44,7 +44,7 @@ def add_noise(clip: Clip, *, pixels: float = 24.0, decibels: float = -10.0) -> C
     return replace(clip, video=video, audio=(clip.audio + noise).clamp(-1, 1))
 
 
-def swap_sound(clip: Clip, other: Clip) -> Clip:
+def swap_audio(clip: Clip, other: Clip) -> Clip:
     """Show one clip with the sound of another, cut or padded with silence to the first one's length."""
     audio = torch.zeros_like(clip.audio)
     length = min(clip.audio.shape[-1], other.audio.shape[-1])

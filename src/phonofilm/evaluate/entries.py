@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from phonofilm.errors import UserError
-from phonofilm.evaluate.prompts import NAME, STAGE_OF
-from phonofilm.prompts import speech_of
+from phonofilm.evaluate.heldout import NAME, STAGE_OF
+from phonofilm.generation.prompts import speech_of
 
 NUM_OTHERS = 19
 WHO = re.compile(r"^\s*[A-Za-z][\w-]*=")

@@ -15,7 +15,7 @@ from phonofilm.evaluate.folder_report import FolderReport, text, write_report
 from phonofilm.evaluate.paper.probes import REFUSED
 from phonofilm.evaluate.probe import TIERS, Probe
 from phonofilm.evaluate.summary import pool_probe, summarise
-from phonofilm.evaluate.survey import DAMAGED, Job, digest, measure_all
+from phonofilm.evaluate.survey import DAMAGED, ProbeJob, digest, measure_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +122,12 @@ def _probe(name: str) -> Probe:
     return next(probe for probe in PROBES if probe.name == name)
 
 
-def _job(entry: Entry, condition: str, probes: Sequence[str], partner: Path | None = None) -> Job:
+def _job(entry: Entry, condition: str, probes: Sequence[str], partner: Path | None = None) -> ProbeJob:
     wanted = tuple(probe.name for probe in PROBES if probe.name in probes and probe.wants(entry))
-    return Job(entry=entry, condition=condition, probes=wanted, partner=partner)
+    return ProbeJob(entry=entry, condition=condition, probes=wanted, partner=partner)
 
 
-def _controls(entries: Sequence[Entry], probes: Sequence[str], count: int) -> list[Job]:
+def _controls(entries: Sequence[Entry], probes: Sequence[str], count: int) -> list[ProbeJob]:
     """Some clips, evenly spread over the names, with each kind of damage."""
     count = min(count, len(entries))
     some = [entries[k * len(entries) // count] for k in range(count)]

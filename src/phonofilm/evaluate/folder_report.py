@@ -17,7 +17,7 @@ from phonofilm.evaluate.plots import Interval, Point
 from phonofilm.evaluate.report import STYLE, Table, markdown, number
 from phonofilm.evaluate.summary import Record, row
 from phonofilm.evaluate.survey import Outcome, dump
-from phonofilm.media import Limits, read_clip, replacing
+from phonofilm.files.media import Limits, read_clip, replacing
 
 WHAT = {
     "clips": "the clips that are scored",

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.encoders.speaker import PitchAndCepstrum
-from phonofilm.types import Sound
+from phonofilm.types import Audio
 
 
 def nearest(words: str, wave: Float[Tensor, "1 N"], *, rate: int, emotion: str) -> str:
@@ -19,7 +19,7 @@ def nearest(words: str, wave: Float[Tensor, "1 N"], *, rate: int, emotion: str) 
     from phonofilm.puppets.voice import SAMPLE_RATE, VOICES, speak
 
     encoder = PitchAndCepstrum()
-    heard = encoder(Sound(wave, SAMPLE_RATE))
+    heard = encoder(Audio(wave, SAMPLE_RATE))
     said = [speak(words, voice, rate=rate, emotion=emotion) for voice in VOICES]
-    vectors = torch.stack([encoder(Sound(level(one.wave)[None], SAMPLE_RATE)) for one in said])
+    vectors = torch.stack([encoder(Audio(level(one.wave)[None], SAMPLE_RATE)) for one in said])
     return list(VOICES)[int((vectors - heard).norm(dim=1).argmin())]

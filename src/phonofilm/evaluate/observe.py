@@ -15,16 +15,16 @@ from torch import Tensor
 
 from phonofilm.errors import UserError
 from phonofilm.evaluate import events, lips, pitch, speech
+from phonofilm.evaluate.heldout import Case
 from phonofilm.evaluate.metrics import TOLERANCE, Observation
 from phonofilm.evaluate.nearest import nearest
-from phonofilm.evaluate.prompts import Case
+from phonofilm.files.resample import resample
 from phonofilm.puppets import bounces, grammars, readback
 from phonofilm.puppets.mouth import opening_curve
 from phonofilm.puppets.performance import Performance, perform
 from phonofilm.puppets.script import Script
 from phonofilm.puppets.stage import draw
 from phonofilm.puppets.voice import SAMPLE_RATE, Phoneme
-from phonofilm.resample import resample
 from phonofilm.types import Clip
 
 HIGH = 150.0
@@ -36,7 +36,7 @@ LOOKED_AT = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class VideoObservation:
     """What the pixels of a clip show; None where the case has nothing of the kind."""
 
     opening: Float[np.ndarray, " T"] | None = None
@@ -45,7 +45,7 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sound:
+class AudioObservation:
     """What the samples of a clip say; None where the case has nothing of the kind or it could not be measured."""
 
     heard: str | None = None
@@ -69,15 +69,15 @@ def true_clip(case: Case, *, size: int = 128) -> Clip:
     return Clip(video=video, audio=performance.wave, fps=case.script.fps, sample_rate=SAMPLE_RATE)
 
 
-def see(case: Case, video: UInt8[Tensor, "T 3 H W"], fps: float) -> Picture:
+def see(case: Case, video: UInt8[Tensor, "T 3 H W"], fps: float) -> VideoObservation:
     """Read from the pixels what the case asks for."""
     if case.group == "ball":
-        return Picture(contacts=bounces.read_contacts(video, fps))
+        return VideoObservation(contacts=bounces.read_contacts(video, fps))
     look = readback.read_look(video[:: max(1, len(video) // LOOKED_AT)])
-    return Picture(opening=readback.read_opening(video).numpy(), look=look)
+    return VideoObservation(opening=readback.read_opening(video).numpy(), look=look)
 
 
-def hear(case: Case, clip: Clip) -> Sound:
+def hear(case: Case, clip: Clip) -> AudioObservation:
     """Read from the sound what the case asks for, words among it."""
     sound = hear_exactly(case, clip)
     if case.group == "ball":
@@ -86,14 +86,14 @@ def hear(case: Case, clip: Clip) -> Sound:
     return replace(sound, heard=speech.recognise(_mono(clip), SAMPLE_RATE, grammar))
 
 
-def hear_exactly(case: Case, clip: Clip) -> Sound:
+def hear_exactly(case: Case, clip: Clip) -> AudioObservation:
     """Read from the sound what signal processing alone tells: everything but the words, so without PocketSphinx."""
     wave = _mono(clip)
     if case.group == "ball":
-        return Sound(onsets=events.hear_onsets(wave, SAMPLE_RATE))
+        return AudioObservation(onsets=events.hear_onsets(wave, SAMPLE_RATE))
     opening = implied_opening(case, wave, num_frames=len(clip.video), fps=clip.fps)
     name = nearest_voice(case, wave) if case.group == "voice" else None
-    return Sound(opening=opening, pitch=pitch.median_pitch(wave, SAMPLE_RATE), nearest=name)
+    return AudioObservation(opening=opening, pitch=pitch.median_pitch(wave, SAMPLE_RATE), nearest=name)
 
 
 def nearest_voice(case: Case, wave: Float[Tensor, "1 N"]) -> str | None:
@@ -129,7 +129,7 @@ def implied_opening(
     return opening_curve(moved, middles).numpy()
 
 
-def judge(case: Case, picture: Picture, sound: Sound, *, condition: str, fps: float) -> Observation:
+def judge(case: Case, picture: VideoObservation, sound: AudioObservation, *, condition: str, fps: float) -> Observation:
     """Compare what is seen and heard with each other and with what the case asked for."""
     blank = Observation(id=case.id, group=case.group, voice=case.voice, condition=condition, said=case.words)
     if case.group == "ball":

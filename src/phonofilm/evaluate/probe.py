@@ -20,8 +20,8 @@ from torch import Tensor
 
 from phonofilm.evaluate import lips, pitch
 from phonofilm.evaluate.entries import Entry
-from phonofilm.media import Limits
-from phonofilm.resample import resample
+from phonofilm.files.media import Limits
+from phonofilm.files.resample import resample
 from phonofilm.types import Clip
 
 TIERS = ("exact", "offline", "paper")

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.lips import SILENCE
 from phonofilm.evaluate.probe import Found, Measure, Pool, Probe, Unmeasured
-from phonofilm.resample import resample
+from phonofilm.files.resample import resample
 from phonofilm.types import Clip
 
 RATE = 16000

@@ -1,4 +1,4 @@
-"""A glance at a model in training: a few held-out prompts of the val split, generated and scored in memory."""
+"""How good a model in training is: a few held-out prompts of the val split, generated and scored in memory."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from phonofilm.backbone import Backbone
+from phonofilm.checkpoints.folder import Checkpoint, Training
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.errors import UserError
 from phonofilm.evaluate.clips import request_of
+from phonofilm.evaluate.heldout import Case, held_out
 from phonofilm.evaluate.metrics import METRICS, measure
 from phonofilm.evaluate.observe import hear, hear_exactly, judge, see
-from phonofilm.evaluate.prompts import Case, held_out
-from phonofilm.experiment import Experiment
-from phonofilm.generate import Film
+from phonofilm.generation.pipeline import Pipeline
+from phonofilm.network.backbone import Backbone
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.train.loop import Hook
 from phonofilm.types import Clip
-from phonofilm.weights import Checkpoint, Training
 
 COUNTS = {"grid": 10, "talk": 4, "ball": 2}
 """One GRID sentence for each voice, a few conversational ones, and balls."""
 PACKAGES = {"exact": ("scipy", "librosa", "espeakng_loader"), "offline": ("pocketsphinx", "jiwer")}
 """What the figures of a tier need, and phonofilm[evaluate] brings."""
 NAMES = {
-    "offline.wer_grid": "glance/wer_grid",
-    "offline.wer_talk": "glance/wer_talk",
-    "exact.lip_corr": "glance/lip_corr",
-    "exact.lip_offset_within_42ms": "glance/lip_in_time",
-    "exact.looks": "glance/looks",
-    "exact.voice_class": "glance/voice",
-    "exact.event_f1@80ms": "glance/event_f1",
+    "offline.wer_grid": "eval_clips/wer_grid",
+    "offline.wer_talk": "eval_clips/wer_talk",
+    "exact.lip_corr": "eval_clips/lip_corr",
+    "exact.lip_offset_within_42ms": "eval_clips/lip_in_time",
+    "exact.looks": "eval_clips/looks",
+    "exact.voice_class": "eval_clips/voice",
+    "exact.event_f1@80ms": "eval_clips/event_f1",
 }
 """Metrics and what they are called in a training log."""
-WRONG = "glance/wrong"
-"""Mean of what is missing to perfect over all figures of a glance, 0 best: what the best checkpoint is kept by."""
+WRONG = "eval_clips/wrong"
+"""Mean of what is missing to perfect over all figures of these clips, 0 best: what the best checkpoint is kept by."""
 
 
 def validation_cases(counts: Mapping[str, int] = COUNTS) -> tuple[Case, ...]:
@@ -57,13 +57,13 @@ def tiers_here() -> tuple[str, ...]:
     absent = {tier: [name for name in names if find_spec(name) is None] for tier, names in PACKAGES.items()}
     brings = "pip install 'phonofilm[evaluate]' brings what is missing"
     if absent["exact"]:
-        raise UserError(f"a glance at clips needs {', '.join(absent['exact'])}; {brings}")
+        raise UserError(f"scoring clips needs {', '.join(absent['exact'])}; {brings}")
     if absent["offline"]:
-        print(f"the glance leaves out words, without {', '.join(absent['offline'])}; {brings}", file=sys.stderr)
+        print(f"scoring leaves out words, without {', '.join(absent['offline'])}; {brings}", file=sys.stderr)
     return tuple(tier for tier, names in absent.items() if not names)
 
 
-def glance(
+def score_clips(
     cases: Sequence[Case], clips: Sequence[Clip], *, tiers: Sequence[str] = ("exact", "offline")
 ) -> dict[str, float]:
     """Score clips of these cases, one figure per metric of these tiers, and ``WRONG``.
@@ -85,7 +85,7 @@ def glance(
     return figures | {WRONG: sum(wrong) / len(wrong)}
 
 
-def glancing(experiment: Experiment, codecs: Path, *, counts: Mapping[str, int] = COUNTS, batch: int = 4) -> Hook:
+def clip_scoring(experiment: Experiment, codecs: Path, *, counts: Mapping[str, int] = COUNTS, batch: int = 4) -> Hook:
     """Make a hook for training that generates and scores clips of the val split with the weights of that step.
 
     ``codecs`` is a folder with vae, audio_vae and vocoder. Keep the best checkpoint by ``WRONG``. Raises ``UserError``
@@ -105,10 +105,10 @@ def glancing(experiment: Experiment, codecs: Path, *, counts: Mapping[str, int] 
             training=Training(),
             hash=f"step {step}",
         )
-        film = Film(name="training", checkpoint=checkpoint, device=str(device))
+        pipeline = Pipeline(name="training", checkpoint=checkpoint, device=str(device))
         clips: list[Clip] = []
         for start in range(0, len(requests), batch):
-            clips += film.generate_many(requests[start : start + batch])
-        return glance(cases, clips, tiers=tiers)
+            clips += pipeline.generate_many(requests[start : start + batch])
+        return score_clips(cases, clips, tiers=tiers)
 
     return hook

@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from phonofilm.codecs.loading import PARTS, StoredAudio, StoredVideo, load_audio_codec, load_video_codec
 from phonofilm.evaluate import controls
-from phonofilm.evaluate.observe import Picture, Sound, hear, see, true_clip
-from phonofilm.evaluate.prompts import Case
-from phonofilm.media import read_clip, replacing
+from phonofilm.evaluate.heldout import Case
+from phonofilm.evaluate.observe import AudioObservation, VideoObservation, hear, see, true_clip
+from phonofilm.files.media import read_clip, replacing
 from phonofilm.types import Clip
 
 EDITION = 5
@@ -38,8 +38,8 @@ class Reading:
     """The case's."""
     source: str
     fps: float = 24.0
-    picture: Picture = Picture()
-    sound: Sound = Sound()
+    picture: VideoObservation = VideoObservation()
+    sound: AudioObservation = AudioObservation()
     problem: str = ""
     """Why there is nothing seen or heard; "" where all went well."""
     key: str = ""
@@ -47,7 +47,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ReadingJob:
     """Clips to read for a case: a file ("generated", "untrained"), or the true clip ("truth") as it is, damaged, or
     through the codecs of a checkpoint folder ("codecs")."""
 
@@ -88,7 +88,7 @@ def _codecs(folder: Path) -> tuple[StoredVideo, StoredAudio]:
     return load_video_codec(folder).eval(), load_audio_codec(folder).eval()
 
 
-def read(job: Job) -> list[Reading]:
+def read(job: ReadingJob) -> list[Reading]:
     """See and hear the clips of a job; what cannot be read is a reading with a problem, never an exception."""
     try:
         return [replace(reading, key=job.key()) for reading in _read(job)]
@@ -97,7 +97,7 @@ def read(job: Job) -> list[Reading]:
         return [Reading(id=job.case.id, source=source, problem=problem) for source in job.sources]
 
 
-def _read(job: Job) -> Iterator[Reading]:
+def _read(job: ReadingJob) -> Iterator[Reading]:
     case = job.case
     if job.source == "truth":
         yield from _read_truth(case)
@@ -118,18 +118,18 @@ def _read_truth(case: Case) -> Iterator[Reading]:
         id=case.id, source="truth", fps=clip.fps, picture=see(case, clip.video, clip.fps), sound=hear(case, clip)
     )
     yield whole
-    yield replace(whole, source="late", sound=hear(case, controls.delay_sound(clip)))
+    yield replace(whole, source="late", sound=hear(case, controls.delay_audio(clip)))
     yield replace(whole, source="silent", sound=hear(case, controls.silence(clip)))
     yield replace(whole, source="frozen", picture=see(case, controls.freeze(clip).video, clip.fps))
 
 
-def read_all(jobs: Iterable[Job], store: Path, *, workers: int = 2) -> list[Reading]:
+def read_all(jobs: Iterable[ReadingJob], store: Path, *, workers: int = 2) -> list[Reading]:
     """Run jobs in worker processes and keep every reading in ``store``; what is there already is not read again.
 
     Shows progress on a terminal. A job whose process dies raises; a clip that cannot be read does not.
     """
     jobs = list(jobs)
-    kept = {(r.id, r.source, r.key): r for r in load(store)}
+    kept = {(r.id, r.source, r.key): r for r in load_readings(store)}
     store.parent.mkdir(parents=True, exist_ok=True)
     with replacing(store) as part:  # without the line that a killed run left unfinished
         part.write_text("".join(dump(reading) + "\n" for reading in kept.values()))
@@ -152,7 +152,7 @@ def read_all(jobs: Iterable[Job], store: Path, *, workers: int = 2) -> list[Read
     return sorted({(r.id, r.source): r for r in results}.values(), key=lambda r: (order[r.id, r.source], r.source))
 
 
-def _run(jobs: list[Job], workers: int) -> Iterator[list[Reading]]:
+def _run(jobs: list[ReadingJob], workers: int) -> Iterator[list[Reading]]:
     if workers <= 1 or len(jobs) <= 1:
         yield from map(read, jobs)
         return
@@ -183,10 +183,10 @@ def parse(line: str) -> Reading:
     for part, curve, times in ((picture, "opening", "contacts"), (sound, "opening", "onsets")):
         part[curve] = None if part[curve] is None else np.asarray(part[curve])
         part[times] = None if part[times] is None else tuple(part[times])
-    return Reading(**row, picture=Picture(**picture), sound=Sound(**sound))
+    return Reading(**row, picture=VideoObservation(**picture), sound=AudioObservation(**sound))
 
 
-def load(store: Path) -> list[Reading]:
+def load_readings(store: Path) -> list[Reading]:
     """Return the readings of a file, none where there is none; a line that a killed run left unfinished is skipped."""
     readings = []
     for line in store.read_text().splitlines() if store.exists() else ():

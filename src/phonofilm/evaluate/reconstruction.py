@@ -13,8 +13,8 @@ from torch.nn.functional import avg_pool2d
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.lips import SILENCE
 from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
-from phonofilm.media import read_clip
-from phonofilm.resample import resample
+from phonofilm.files.media import read_clip
+from phonofilm.files.resample import resample
 from phonofilm.types import Clip
 
 BEST = 100.0

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from phonofilm.evaluate import plots
 from phonofilm.evaluate.metrics import METRICS, Figure, Metric, Observation, meets
 from phonofilm.evaluate.plots import Interval, Point
-from phonofilm.media import replacing
+from phonofilm.files.media import replacing
 from phonofilm.version import __version__
 
 CONDITIONS = {

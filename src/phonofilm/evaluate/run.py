@@ -9,10 +9,10 @@ from pathlib import Path
 
 from phonofilm.errors import UserError
 from phonofilm.evaluate.controls import shuffled_within
+from phonofilm.evaluate.heldout import Case, held_out, read_cases, write_prompts
 from phonofilm.evaluate.metrics import METRICS, Observation, measure
 from phonofilm.evaluate.observe import judge, right
-from phonofilm.evaluate.prompts import Case, held_out, read_cases, write_prompts
-from phonofilm.evaluate.readings import Job, Reading, read_all
+from phonofilm.evaluate.readings import Reading, ReadingJob, read_all
 from phonofilm.evaluate.report import Report, text, write_report
 
 UNTRAINED_EVERY = 5
@@ -46,10 +46,10 @@ def evaluate(
     if not prompts.exists():
         write_prompts(prompts, held_out("test", progress=True))
     cases = read_cases(prompts)
-    jobs = [Job(case=case, source="truth") for case in cases]
+    jobs = [ReadingJob(case=case, source="truth") for case in cases]
     if model:
         jobs += _generated_by(model, cases, clips)
-    jobs += [Job(case=case, source="generated", path=clips / f"{case.id}.mp4") for case in cases]
+    jobs += [ReadingJob(case=case, source="generated", path=clips / f"{case.id}.mp4") for case in cases]
     if not any(job.path.exists() for job in jobs if job.source == "generated" and job.path):
         raise UserError(
             f"{clips} has none of the {len(cases)} clips: make them with phonofilm generate --prompts {prompts} "
@@ -68,18 +68,18 @@ def evaluate(
     return report
 
 
-def _generated_by(model: str, cases: Sequence[Case], clips: Path) -> list[Job]:
+def _generated_by(model: str, cases: Sequence[Case], clips: Path) -> list[ReadingJob]:
     from phonofilm.evaluate.clips import make_clips, untrained
-    from phonofilm.generate import find_model, load
+    from phonofilm.generation.pipeline import find_model, load
 
-    film = load(model)
-    make_clips(film, cases, clips)
+    pipeline = load(model)
+    make_clips(pipeline, cases, clips)
     some = cases[::UNTRAINED_EVERY]
-    make_clips(untrained(film), some, clips / "untrained")
+    make_clips(untrained(pipeline), some, clips / "untrained")
     folder = find_model(model)[1]
     return [
-        *(Job(case=case, source="codecs", path=folder) for case in cases),
-        *(Job(case=case, source="untrained", path=clips / "untrained" / f"{case.id}.mp4") for case in some),
+        *(ReadingJob(case=case, source="codecs", path=folder) for case in cases),
+        *(ReadingJob(case=case, source="untrained", path=clips / "untrained" / f"{case.id}.mp4") for case in some),
     ]
 
 

@@ -21,14 +21,14 @@ from phonofilm.evaluate import controls
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.families import PROBES
 from phonofilm.evaluate.probe import LIMITS, Examined, Found, Parts, Probe, Unmeasured
-from phonofilm.media import read_clip, replacing
+from phonofilm.files.media import read_clip, replacing
 from phonofilm.types import Clip
 
 SURVEY_EDITION = 3
 """Counts up when a measure changes, so that no outcome of another edition is used again."""
 SILENCE = 1e-3
 DAMAGED = {
-    "late": controls.delay_sound,
+    "late": controls.delay_audio,
     "silent": controls.silence,
     "frozen": controls.freeze,
     "noisy": controls.add_noise,
@@ -38,7 +38,7 @@ CONDITIONS = ("clips", *DAMAGED, "shuffled")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ProbeJob:
     """A clip to measure, as it is ("clips") or damaged in a known way."""
 
     entry: Entry
@@ -91,7 +91,7 @@ def _digest(path: Path, changed: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def measure_clip(job: Job) -> Outcome:
+def measure_clip(job: ProbeJob) -> Outcome:
     """Measure one clip; a file that cannot be read gives an outcome with a problem, never an exception."""
     try:
         return _measured(job)
@@ -100,11 +100,11 @@ def measure_clip(job: Job) -> Outcome:
         return Outcome(name=job.entry.name, condition=job.condition, problem=problem)
 
 
-def _measured(job: Job) -> Outcome:
+def _measured(job: ProbeJob) -> Outcome:
     clip = read_clip(job.entry.path, limits=LIMITS)
     notes = _notes(clip)
     if job.partner is not None:
-        clip = controls.swap_sound(clip, read_clip(job.partner, sample_rate=clip.sample_rate, limits=LIMITS))
+        clip = controls.swap_audio(clip, read_clip(job.partner, sample_rate=clip.sample_rate, limits=LIMITS))
     elif job.condition in DAMAGED:
         clip = DAMAGED[job.condition](clip)
     values: dict[str, Parts] = {}
@@ -152,12 +152,12 @@ def _notes(clip: Clip) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def measure_all(jobs: Sequence[Job], store: Path, *, workers: int = 2) -> list[Outcome]:
+def measure_all(jobs: Sequence[ProbeJob], store: Path, *, workers: int = 2) -> list[Outcome]:
     """Measure clips in worker processes and keep every outcome in ``store``; what is there is not measured again.
 
     Clips with a problem are tried again by the next run. Shows progress on a terminal.
     """
-    kept = {(o.name, o.condition, o.key): o for o in load(store)}
+    kept = {(o.name, o.condition, o.key): o for o in load_outcomes(store)}
     with replacing(store) as part:  # without the line that a killed run left unfinished
         part.write_text("".join(dump(outcome) + "\n" for outcome in kept.values()))
     outcomes: dict[int, Outcome] = {}
@@ -180,7 +180,7 @@ def measure_all(jobs: Sequence[Job], store: Path, *, workers: int = 2) -> list[O
     return [outcomes[index] for index in range(len(jobs))]
 
 
-def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, Outcome]]:
+def run_jobs(jobs: Sequence[ProbeJob], workers: int) -> Iterator[tuple[int, Outcome]]:
     """Outcomes with the places of their jobs, as they come; few jobs are under way at a time.
 
     A job whose process dies has an outcome with that problem, and the others go on in fresh processes.
@@ -201,7 +201,7 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, Outcome]]
                 yield place, _alone(jobs[place])
 
 
-def _alone(job: Job) -> Outcome:
+def _alone(job: ProbeJob) -> Outcome:
     try:
         ((_, outcome),) = _pooled([job], [0], 1)
     except BrokenProcessPool:
@@ -210,7 +210,7 @@ def _alone(job: Job) -> Outcome:
     return outcome
 
 
-def _pooled(jobs: Sequence[Job], places: list[int], workers: int) -> Iterator[tuple[int, Outcome]]:
+def _pooled(jobs: Sequence[ProbeJob], places: list[int], workers: int) -> Iterator[tuple[int, Outcome]]:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting: dict[Future[Outcome], int] = {}
@@ -240,7 +240,7 @@ def parse(line: str) -> Outcome:
     return Outcome(**row)
 
 
-def load(store: Path) -> list[Outcome]:
+def load_outcomes(store: Path) -> list[Outcome]:
     """Return the outcomes of a file, none where there is none; a line that a killed run left unfinished is skipped."""
     outcomes = []
     for line in store.read_text().splitlines() if store.exists() else ():

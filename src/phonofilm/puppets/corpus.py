@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from phonofilm.errors import UserError
-from phonofilm.media import read_clip, replacing, write_clip
+from phonofilm.files.media import read_clip, replacing, write_clip
 from phonofilm.puppets.performance import Performance, perform
 from phonofilm.puppets.script import MIX, write_script
 from phonofilm.puppets.stage import draw

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phonofilm.loudness import PEAK
+from phonofilm.files.loudness import PEAK
 from phonofilm.puppets import sounds
 from phonofilm.puppets.looks import NUM_KEYS, Ball
 from phonofilm.puppets.mouth import opening_curve, width_curve

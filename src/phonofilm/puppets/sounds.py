@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phonofilm import loudness
+from phonofilm.files import loudness
 from phonofilm.puppets.voice import SAMPLE_RATE
 
 

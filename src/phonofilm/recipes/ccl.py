@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from phonofilm import tasks
 from phonofilm.architectures.ccl import CCL
-from phonofilm.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
-from phonofilm.context import PooledText, TowerText
+from phonofilm.diffusion import tasks
+from phonofilm.diffusion.flow import LogitNormal
+from phonofilm.diffusion.guidance import Both, Edit, Guidance, Swap, unlinked
+from phonofilm.diffusion.losses import FlowLoss
+from phonofilm.diffusion.sampling import Sampling
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
-from phonofilm.experiment import Dropout, Experiment, LinkDropout, PartsOptim, Train
-from phonofilm.flow import LogitNormal
-from phonofilm.guidance import Away, Both, Edit, Swap, unlinked
-from phonofilm.layers import Reader, Rope, TimedReader
-from phonofilm.losses import FlowLoss
-from phonofilm.recipes import jova, published, wan
-from phonofilm.sampling import Sampling
-from phonofilm.tokens import Geometry
+from phonofilm.network.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
+from phonofilm.network.context import PooledText, TowerText
+from phonofilm.network.layers import CrossAttention, Rope, RotaryCrossAttention
+from phonofilm.recipes import jova, published
+from phonofilm.recipes import wan_names as wan
+from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, PartsOptim, Train
 from phonofilm.types import Links
 
 RECIPES = ("ccl_pocket", "ccl_study", "ccl_paper")
@@ -64,32 +65,32 @@ Scales = tuple[float, float]
 """How strong guidance is for video and for audio; 1 is none."""
 
 
-def joint_guidance(drop: Edit, scale: Scales) -> tuple[Away, ...]:
+def joint_guidance(drop: Edit, scale: Scales) -> tuple[Guidance, ...]:
     """U1: away from neither text nor partner. Two passes."""
-    return (_away(Both((drop, unlinked)), scale, (1.0, 1.0)),)
+    return (_guidance(Both((drop, unlinked)), scale, (1.0, 1.0)),)
 
 
-def text_guidance(drop: Edit, scale: Scales) -> tuple[Away, ...]:
+def text_guidance(drop: Edit, scale: Scales) -> tuple[Guidance, ...]:
     """U2: away from no text; the partner is heard and seen in both passes."""
-    return (_away(drop, scale, (1.0, 1.0)),)
+    return (_guidance(drop, scale, (1.0, 1.0)),)
 
 
-def partner_guidance(scale: Scales) -> tuple[Away, ...]:
+def partner_guidance(scale: Scales) -> tuple[Guidance, ...]:
     """U3: away from no partner; the text is read in both passes."""
-    return (_away(unlinked, scale, (1.0, 1.0)),)
+    return (_guidance(unlinked, scale, (1.0, 1.0)),)
 
 
-def nested_guidance(drop: Edit, by_text: Scales, by_partner: Scales) -> tuple[Away, ...]:
+def nested_guidance(drop: Edit, by_text: Scales, by_partner: Scales) -> tuple[Guidance, ...]:
     """U4: text away from nothing, then the partner away from text alone. Three passes.
 
     ``v(0, 0) + t (v(c, 0) - v(0, 0)) + m (v(c, 1) - v(c, 0))`` is ``v + (t - 1) (v - v(0, 0)) + (m - t) (v - v(c, 0))``
     with ``v = v(c, 1)``; the second weight is negative where text counts more.
     """
-    return (_away(Both((drop, unlinked)), by_text, (1.0, 1.0)), _away(unlinked, by_partner, by_text))
+    return (_guidance(Both((drop, unlinked)), by_text, (1.0, 1.0)), _guidance(unlinked, by_partner, by_text))
 
 
-def _away(edit: Edit, scale: Scales, less: Scales) -> Away:
-    return Away(edit=edit, video=scale[0] - less[0], audio=scale[1] - less[1])
+def _guidance(edit: Edit, scale: Scales, less: Scales) -> Guidance:
+    return Guidance(contrast=edit, video_scale=1 + scale[0] - less[0], audio_scale=1 + scale[1] - less[1])
 
 
 U1 = joint_guidance(jova.NEGATIVE, (2.5, 2.5))
@@ -112,7 +113,7 @@ def model(*, heads: tuple[int, int], head: int, mlp: int, num_blocks: int) -> CC
         video=PooledDataTowerConfig(channels=64 * CELLS, **video),
         audio=PooledTowerConfig(channels=20, **audio),
         text=PooledText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=inner),
-        reading=TimedReader,
+        text_attention=RotaryCrossAttention,
         num_blocks=num_blocks,
         rate=6.0,
     )
@@ -159,7 +160,7 @@ def ccl_paper() -> Experiment:
                 width=1536, heads=12, mlp=8960, channels=20, rope=Rope(sizes=(128, 0, 0), scale=(31.25, 1.0, 1.0))
             ),
             text=TowerText(video=("text", 4096), audio=("text", 4096)),
-            reading=Reader,
+            text_attention=CrossAttention,
             num_blocks=40,
             rate=4.0,
         ),

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from phonofilm.architectures.jova import JoVA
-from phonofilm.backbone import PooledDataStreamConfig, PooledStreamConfig, StreamConfig
-from phonofilm.context import EmbeddedText, PooledText
 from phonofilm.data.stills import Stills
+from phonofilm.diffusion.flow import LogitNormal, Mode
+from phonofilm.diffusion.guidance import Guidance, Swap, together
+from phonofilm.diffusion.losses import FlowLoss
+from phonofilm.diffusion.sampling import Sampling
+from phonofilm.diffusion.tasks import I2AV, T2AV, Beside, placed
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
-from phonofilm.experiment import Dropout, Experiment, MuonOptim, Optim, Train, as_it_is
-from phonofilm.flow import LogitNormal, Mode
-from phonofilm.guidance import Away, Swap, together
-from phonofilm.layers import Rope
-from phonofilm.losses import FlowLoss
+from phonofilm.network.backbone import PooledDataStreamConfig, PooledStreamConfig, StreamConfig
+from phonofilm.network.context import EmbeddedText, PooledText
+from phonofilm.network.layers import Rope
 from phonofilm.recipes import published
-from phonofilm.sampling import Sampling
-from phonofilm.tasks import I2AV, T2AV, Beside, placed
-from phonofilm.tokens import Geometry
+from phonofilm.recipes.experiment import Dropout, Experiment, MuonOptim, Optim, Train, as_it_is
 
 RECIPES = (
     "jova_pocket",
@@ -81,7 +81,7 @@ def jova_pocket() -> Experiment:
         losses=(FlowLoss(region="sounding", weight=LAMBDA),),
         regions=("sounding",),
         dropout=(Dropout(edit=EMPTY, share=0.1), Dropout(edit=NO_SCENE, share=0.15)),
-        guidance=(Away(edit=NEGATIVE, video=1.5, audio=1.5),),
+        guidance=(Guidance(contrast=NEGATIVE, video_scale=2.5, audio_scale=2.5),),
         sampling=Sampling(steps=16, shift=3.0, passes=together),
         geometry=Geometry(num_frames=49, height=128, width=128, fps=24.0),
         optim=Optim(lr=1e-3, warmup=100, ema=0.998),
@@ -173,7 +173,7 @@ def jova_paper() -> Experiment:
         losses=(FlowLoss(region="mouth", weight=LAMBDA),),
         regions=("mouth",),
         dropout=(Dropout(edit=Swap((("t5", "t5.negative"),)), share=0.1),),
-        guidance=(Away(edit=Swap((("t5", "t5.negative"),)), video=3.0, audio=2.0),),
+        guidance=(Guidance(contrast=Swap((("t5", "t5.negative"),)), video_scale=4.0, audio_scale=3.0),),
         sampling=Sampling(steps=50, shift=7.0),
         geometry=Geometry(num_frames=121, height=480, width=832, fps=24.0),
         optim=Optim(lr=2e-5, warmup=1000, ema=0.9999),

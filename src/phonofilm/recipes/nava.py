@@ -9,23 +9,24 @@ from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepSchedu
 from jaxtyping import Float
 from torch import Tensor
 
-from phonofilm.architectures.nava import NAVA, AddedVoice, OverwritingVoice
-from phonofilm.backbone import ConvTowerConfig, PooledConvTowerConfig, PooledDataTowerConfig, TowerConfig
-from phonofilm.context import PooledVoicedBytes, VoicedFeatures
+from phonofilm.architectures.nava import NAVA, TimbreInContext, TimbreOverSentinel
+from phonofilm.diffusion.flow import Bell, Indexed
+from phonofilm.diffusion.guidance import Both, Guidance, Swap, together, unlinked
+from phonofilm.diffusion.losses import FlowLoss
+from phonofilm.diffusion.sampling import Sampling, from_scheduler
+from phonofilm.diffusion.tasks import I2AV, T2A, T2AV, Kind, voiced
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
 from phonofilm.encoders.features import NegativeOr
 from phonofilm.encoders.speaker import PitchAndCepstrum
 from phonofilm.encoders.timbre import Blank, Sentinels, Timbres, Voiceless
 from phonofilm.encoders.trained_speaker import TrainedSpeaker
-from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
-from phonofilm.flow import Bell, Indexed
-from phonofilm.guidance import Away, Both, Swap, together, unlinked
-from phonofilm.layers import Rope
-from phonofilm.losses import FlowLoss
-from phonofilm.recipes import jova, published, wan
-from phonofilm.sampling import Sampling, from_scheduler
-from phonofilm.tasks import I2AV, T2A, T2AV, Kind, voiced
-from phonofilm.tokens import Geometry
+from phonofilm.network.backbone import ConvTowerConfig, PooledConvTowerConfig, PooledDataTowerConfig, TowerConfig
+from phonofilm.network.context import PooledVoicedBytes, VoicedFeatures
+from phonofilm.network.layers import Rope
+from phonofilm.recipes import jova, published
+from phonofilm.recipes import wan_names as wan
+from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train
 from phonofilm.types import CLOSED, AVInput, IndexClock, Model, Prompt
 
 RECIPES = ("nava_pocket", "nava_pocket_joint", "nava_study", "nava_study_joint", "nava_paper", "nava_release")
@@ -105,7 +106,7 @@ def model(*, width: int, heads: int, mlp: int, inner: int, num_align: int, num_f
         text=PooledVoicedBytes(
             fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width, sentinel=text.SENTINEL
         ),
-        voice=AddedVoice(channels=PUPPET.channels),
+        voice=TimbreInContext(channels=PUPPET.channels),
         num_align=num_align,
         num_fuse=num_fuse,
     )
@@ -126,15 +127,15 @@ def nava_pocket() -> Experiment:
         model=model(width=320, heads=5, mlp=1232, inner=160, num_align=2, num_fuse=4),
         encoders=pocket.encoders | {"speech": text.ByteEncoder(text.voiced_speech, text.PRINTABLE | {text.MARK})},
         voices={"voice": Timbres(PUPPET.channels), "voice.null": Voiceless(PUPPET.channels)},
-        hear=PUPPET,
+        speaker_encoder=PUPPET,
         stages=STAGES,
         tasks=((T2AV, 0.375), (voiced(T2AV), 0.375), (I2AV, 0.125), (voiced(I2AV), 0.125)),
         dropout=(*pocket.dropout, Dropout(edit=NULL_VOICE, share=0.2)),
         link_dropout=(APART,),
         guidance=(
-            Away(edit=jova.NEGATIVE, video=1.5, audio=1.5),
-            Away(edit=unlinked, video=1.5, audio=1.0),
-            Away(edit=NULL_VOICE, video=0.0, audio=1.5),
+            Guidance(contrast=jova.NEGATIVE, video_scale=2.5, audio_scale=2.5),
+            Guidance(contrast=unlinked, video_scale=2.5, audio_scale=2.0),
+            Guidance(contrast=NULL_VOICE, video_scale=1.0, audio_scale=2.5),
         ),
         sampling=Sampling(steps=16, shift=3.0, passes=together),
     )
@@ -154,11 +155,11 @@ def joint(experiment: Experiment) -> Experiment:
     return replace(
         experiment,
         name=f"{experiment.name}_joint",
-        hear=None,
+        speaker_encoder=None,
         stages={},
         tasks=((T2AV, 0.75), (I2AV, 0.25)),
         dropout=tuple(dropout for dropout in experiment.dropout if dropout.edit is not NULL_VOICE),
-        guidance=tuple(away for away in experiment.guidance if away.edit is not NULL_VOICE),
+        guidance=tuple(term for term in experiment.guidance if term.contrast is not NULL_VOICE),
     )
 
 
@@ -184,7 +185,7 @@ def unipc(model: Model, input: AVInput, sigmas: Float[Tensor, " N"]) -> AVInput:
     return from_scheduler(scheduler)(model, input, sigmas)
 
 
-def paper_model(voice: AddedVoice, *, video: float, audio: float) -> NAVA:
+def paper_model(voice: TimbreInContext, *, video: float, audio: float) -> NAVA:
     """The published network; ``video`` and ``audio`` turn a clock's numbers into latent frames of the picture."""
     sizes = (44, 42, 42)
     stream = {"width": 3072, "heads": 24, "mlp": 14336}
@@ -209,7 +210,7 @@ def nava_paper() -> Experiment:
     encoder = published.umt5_xxl(caption)
     return Experiment(
         name="nava_paper",
-        model=paper_model(AddedVoice(channels=SPEAKER), video=6.0, audio=6.0),
+        model=paper_model(TimbreInContext(channels=SPEAKER), video=6.0, audio=6.0),
         video_codec=published.wan22_video,
         audio_codec=published.ltx2_audio,
         encoders={
@@ -223,16 +224,16 @@ def nava_paper() -> Experiment:
             "voice.null": Voiceless(SPEAKER),
             "voice.none": Voiceless(SPEAKER, placed=False),
         },
-        hear=TrainedSpeaker(SPEAKER),
+        speaker_encoder=TrainedSpeaker(SPEAKER),
         tasks=((T2A, 1 / 3), (T2AV, 1 / 3), (I2AV, 1 / 3), *VOICED),
         density=Indexed(shift=5.0),
         losses=(FlowLoss(audio=0.2, levels=Bell(Indexed(shift=5.0))),),
         dropout=(Dropout(edit=BLANK, share=0.1), Dropout(edit=NULL_VOICE, share=0.2)),
         link_dropout=(APART,),
         guidance=(
-            Away(edit=NEGATIVE, video=3.0, audio=2.0),
-            Away(edit=unlinked, video=3.0, audio=2.0),
-            Away(edit=NO_VOICE, video=0.0, audio=3.0),
+            Guidance(contrast=NEGATIVE, video_scale=4.0, audio_scale=3.0),
+            Guidance(contrast=unlinked, video_scale=4.0, audio_scale=3.0),
+            Guidance(contrast=NO_VOICE, video_scale=1.0, audio_scale=4.0),
         ),
         sampling=Sampling(sampler=unipc, steps=50, shift=5.0),
         geometry=Geometry(num_frames=121, height=704, width=1280, fps=24.0),
@@ -247,11 +248,15 @@ def nava_release() -> Experiment:
     The pass without links has no voices either, as in the release (pipeline_nava.py, commit 5af8e72).
     """
     paper = nava_paper()
-    text_away, _, voice_away = paper.guidance
+    text_term, _, voice_term = paper.guidance
     return replace(
         paper,
         name="nava_release",
-        model=paper_model(OverwritingVoice(channels=SPEAKER), video=1.0, audio=0.24),
+        model=paper_model(TimbreOverSentinel(channels=SPEAKER), video=1.0, audio=0.24),
         clock=IndexClock(),
-        guidance=(text_away, Away(edit=Both((unlinked, NO_VOICE)), video=3.0, audio=2.0), voice_away),
+        guidance=(
+            text_term,
+            Guidance(contrast=Both((unlinked, NO_VOICE)), video_scale=4.0, audio_scale=3.0),
+            voice_term,
+        ),
     )

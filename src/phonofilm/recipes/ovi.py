@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from phonofilm.architectures.ovi import ByteOvi, Ovi
-from phonofilm.backbone import ConvTowerConfig, PooledConvTowerConfig, PooledDataTowerConfig, TowerConfig
-from phonofilm.context import PooledText, TowerText
+from phonofilm.diffusion.flow import LogitNormal
+from phonofilm.diffusion.guidance import Both, Guidance, Skipping, Swap
+from phonofilm.diffusion.losses import FlowLoss
+from phonofilm.diffusion.sampling import Sampling
+from phonofilm.diffusion.tasks import I2AV, T2AV
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import tags, text
 from phonofilm.encoders.features import Constant, NegativeOr
-from phonofilm.experiment import Dropout, Experiment, Optim, Train
-from phonofilm.flow import LogitNormal
-from phonofilm.guidance import Away, Both, Skipping, Swap
-from phonofilm.layers import Rope
-from phonofilm.losses import FlowLoss
-from phonofilm.recipes import jova, published, wan
-from phonofilm.sampling import Sampling
-from phonofilm.tasks import I2AV, T2AV
-from phonofilm.tokens import Geometry
+from phonofilm.network.backbone import ConvTowerConfig, PooledConvTowerConfig, PooledDataTowerConfig, TowerConfig
+from phonofilm.network.context import PooledText, TowerText
+from phonofilm.network.layers import Rope
+from phonofilm.recipes import jova, published
+from phonofilm.recipes import wan_names as wan
+from phonofilm.recipes.experiment import Dropout, Experiment, Optim, Train
 from phonofilm.types import CENTRE, IndexClock
 
 RECIPES = ("ovi_pocket", "ovi_study", "ovi_paper", "ovi_paper_10s", "ovi_paper_720", "ovi_seconds")
@@ -73,7 +74,9 @@ def ovi_pocket() -> Experiment:
         name="ovi_pocket",
         model=model(width=256, heads=4, mlp=1024, num_blocks=5),
         tasks=TASKS,
-        guidance=(Away(edit=Both((jova.NEGATIVE, Skipping(frozenset({2})))), video=1.5, audio=1.5),),
+        guidance=(
+            Guidance(contrast=Both((jova.NEGATIVE, Skipping(frozenset({2})))), video_scale=2.5, audio_scale=2.5),
+        ),
     )
 
 
@@ -121,7 +124,7 @@ def ovi_paper() -> Experiment:
         density=LogitNormal(shift=5.0),
         losses=(FlowLoss(),),
         dropout=(Dropout(edit=NEGATIVE, share=0.1),),
-        guidance=(Away(edit=Both((NEGATIVE, Skipping(frozenset({11})))), video=3.0, audio=2.0),),
+        guidance=(Guidance(contrast=Both((NEGATIVE, Skipping(frozenset({11})))), video_scale=4.0, audio_scale=3.0),),
         sampling=Sampling(steps=50, shift=5.0),
         geometry=Geometry(num_frames=121, height=960, width=960, fps=24.0),
         clock=IndexClock(),

@@ -15,12 +15,12 @@ import torch
 
 from phonofilm.codecs.blocks import BlockCodec
 from phonofilm.codecs.convolutional import ConvCodec, ConvConfig
-from phonofilm.recipes.pocket_codecs import HELD, pool_scripts
-from phonofilm.train.blocks import Stage
-from phonofilm.train.codec_fit import Schedule, fit
+from phonofilm.train.codecs.blocks import Stage
+from phonofilm.train.codecs.fit import Schedule, fit
+from phonofilm.train.codecs.pocket import HELD, pool_scripts
+from phonofilm.train.codecs.pool import Pool, write_pool
 from phonofilm.train.convolutional import ConvLoss, adopt_scale, conv_job
 from phonofilm.train.footage import write_footage
-from phonofilm.train.pool import Pool, write_pool
 
 STAGES = (
     Stage(until=0.35, frames=9, size=64, batch=5),

@@ -20,8 +20,8 @@ from phonofilm.codecs.video import VideoCodec
 from phonofilm.encoders import text
 from phonofilm.encoders.features import FeatureEncoder, Filled
 from phonofilm.recipes import pocket2_video as pocket2_video_codec
-from phonofilm.recipes import pocket_codecs
-from phonofilm.recipes import pocket_video as pocket_video_codec
+from phonofilm.train.codecs import pocket as pocket_codecs
+from phonofilm.train.codecs import pocket_video as pocket_video_codec
 from phonofilm.types import Prompt
 
 FLAN_T5_XXL = "google/flan-t5-xxl"

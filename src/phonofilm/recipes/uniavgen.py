@@ -6,28 +6,29 @@ from dataclasses import replace
 
 import torch
 
-from phonofilm.alignment import MaskedWindow, Ramp, ReleasedRamp, ReplicatedWindow
 from phonofilm.architectures.uniavgen import (
     ByteUniAVGen,
-    Layer,
-    Meeting,
-    MeetingLayer,
+    Interaction,
+    InteractionLayer,
     MelConfig,
+    PairedLayer,
     ReleasedMelConfig,
     UniAVGen,
 )
-from phonofilm.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
-from phonofilm.context import CharacterText, PooledText
+from phonofilm.diffusion.flow import Uniform
+from phonofilm.diffusion.guidance import Both, Edit, Guidance, Skipping, Swap, unlinked
+from phonofilm.diffusion.losses import FaceLoss, FlowLoss
+from phonofilm.diffusion.sampling import Sampling
+from phonofilm.diffusion.tasks import A2V, CONTINUE, I2AV, T2A, T2AV, V2A, Kind, Reference, voiced
+from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import characters, text
-from phonofilm.experiment import Dropout, Experiment, LinkDropout, Optim, Train
-from phonofilm.flow import Uniform
-from phonofilm.guidance import Away, Both, Edit, Skipping, Swap, unlinked
-from phonofilm.layers import Rope
-from phonofilm.losses import FaceLoss, FlowLoss
-from phonofilm.recipes import jova, published, wan
-from phonofilm.sampling import Sampling
-from phonofilm.tasks import A2V, CONTINUE, I2AV, T2A, T2AV, V2A, Kind, Reference, voiced
-from phonofilm.tokens import Geometry
+from phonofilm.network.alignment import MaskedWindow, Ramp, ReleasedRamp, ReplicatedWindow
+from phonofilm.network.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
+from phonofilm.network.context import CharacterText, PooledText
+from phonofilm.network.layers import Rope
+from phonofilm.recipes import jova, published
+from phonofilm.recipes import wan_names as wan
+from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train
 from phonofilm.types import CLOSED, IndexClock, Links
 
 RECIPES = (
@@ -117,12 +118,12 @@ def early(shift: float) -> float:
     return shift * 0.5 / (1 + (shift - 1) * 0.5) + 1e-3
 
 
-def modality_aware(edit: Edit, shift: float, video: float, audio: float) -> tuple[Away, ...]:
+def modality_aware(edit: Edit, shift: float, video: float, audio: float) -> tuple[Guidance, ...]:
     """Early, away from towers that are alone and know no text; later, away from no text (paper, section 3.4)."""
     middle = early(shift)
     return (
-        Away(edit=Both((edit, unlinked)), video=video - 1, audio=audio - 1, sigmas=(middle, 1.0)),
-        Away(edit=edit, video=video - 1, audio=audio - 1, sigmas=(0.0, middle)),
+        Guidance(contrast=Both((edit, unlinked)), video_scale=video, audio_scale=audio, sigmas=(middle, 1.0)),
+        Guidance(contrast=edit, video_scale=video, audio_scale=audio, sigmas=(0.0, middle)),
     )
 
 
@@ -136,8 +137,8 @@ def model(*, width: int, heads: int, mlp: int) -> ByteUniAVGen:
         video=PooledDataTowerConfig(channels=64 * jova.CELLS, **stream),
         audio=PooledTowerConfig(channels=20, **stream),
         text=PooledText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
-        layers=(MeetingLayer, Layer) * 3,
-        meeting=Meeting(window=MaskedWindow(AROUND), seen=Ramp(), space=rope, place=rope),
+        layers=(InteractionLayer, PairedLayer) * 3,
+        interaction=Interaction(window=MaskedWindow(AROUND), seen=Ramp(), space=rope, place=rope),
     )
 
 
@@ -197,9 +198,9 @@ EMPTY = Swap((("caption", "caption.negative"), ("speech", "speech.negative")))
 """The negative prompt is the empty text, for the sound filler alone [code]."""
 
 
-def released_meeting(precision: torch.dtype) -> Meeting:
+def released_interaction(precision: torch.dtype) -> Interaction:
     """The release's alignment; the places of its windows turn as the first channels of the sound's own do."""
-    return Meeting(
+    return Interaction(
         window=ReplicatedWindow(2),
         seen=ReleasedRamp(precision),
         space=Rope(sizes=SIZES),
@@ -207,17 +208,17 @@ def released_meeting(precision: torch.dtype) -> Meeting:
     )
 
 
-def seconds_meeting() -> Meeting:
+def seconds_interaction() -> Interaction:
     """The same layers aligned by true seconds; places are counted in mel frames."""
     return replace(
-        released_meeting(torch.float32),
+        released_interaction(torch.float32),
         window=MaskedWindow(AROUND),
         seen=Ramp(),
         place=Rope(sizes=SIZES, scale=(100.0, 1.0, 1.0), theta=10000 ** (SIZES[0] / 128)),
     )
 
 
-def paper_model(audio: type[MelConfig], meeting: Meeting, *, rates: tuple[float, float]) -> UniAVGen:
+def paper_model(audio: type[MelConfig], interaction: Interaction, *, rates: tuple[float, float]) -> UniAVGen:
     """The published network; ``rates`` turn a clock's numbers into latent frames and mel frames."""
     of_video = Rope(sizes=SIZES, scale=(rates[0], 1.0, 1.0))
     of_audio = Rope(sizes=(128, 0, 0), scale=(rates[1], 1.0, 1.0))
@@ -225,8 +226,8 @@ def paper_model(audio: type[MelConfig], meeting: Meeting, *, rates: tuple[float,
         video=TowerConfig(channels=48 * jova.CELLS, width=3072, heads=24, mlp=14336, rope=of_video),
         audio=audio(channels=80, width=1536, heads=12, mlp=8960, rope=of_audio),
         text=CharacterText(caption=("caption", 4096), speech="speech", characters=2546, inner=512, depth=4),
-        layers=(MeetingLayer, Layer) * 15,
-        meeting=meeting,
+        layers=(InteractionLayer, PairedLayer) * 15,
+        interaction=interaction,
     )
 
 
@@ -241,7 +242,7 @@ def uniavgen_paper() -> Experiment:
     return replace(
         stage3,
         name="uniavgen_paper",
-        model=paper_model(ReleasedMelConfig, released_meeting(torch.bfloat16), rates=(1.0, 1.0)),
+        model=paper_model(ReleasedMelConfig, released_interaction(torch.bfloat16), rates=(1.0, 1.0)),
         guidance=modality_aware(edit, stage3.sampling.shift, video=3.0, audio=2.0),
         clock=IndexClock(),
     )
@@ -270,7 +271,7 @@ def uniavgen_paper_stage2() -> Experiment:
     """
     return Experiment(
         name="uniavgen_paper_stage2",
-        model=paper_model(MelConfig, seconds_meeting(), rates=(4.0, 100.0)),
+        model=paper_model(MelConfig, seconds_interaction(), rates=(4.0, 100.0)),
         video_codec=published.wan22_video,
         audio_codec=published.qwen_mel,
         encoders={

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from phonofilm.codecs.blocks import SIZE
 from phonofilm.codecs.convolutional import ConvCodec
-from phonofilm.train.blocks import Stage, block_scores
-from phonofilm.train.codec_fit import Job
-from phonofilm.train.pool import Pool, box_mask, corner, to_video
+from phonofilm.train.codecs.blocks import Stage, block_scores
+from phonofilm.train.codecs.fit import CodecJob
+from phonofilm.train.codecs.pool import Pool, box_mask, corner, to_video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ MOVED = 0.04
 
 def conv_job(
     codec: ConvCodec, pools: tuple[Pool, Pool], stages: tuple[Stage, ...], loss: ConvLoss, scored: Sequence[int]
-) -> Job:
+) -> CodecJob:
     """Train on crops of puppets and of other footage that grow stage by stage; scores are of whole puppet clips."""
 
     def losses(network: nn.Module, done: float, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -57,7 +57,7 @@ def conv_job(
         with torch.autocast("cpu", torch.bfloat16):
             return block_scores(network, pools[0], scored)  # pyright: ignore[reportArgumentType]
 
-    return Job(network=codec, losses=losses, score=score)
+    return CodecJob(network=codec, losses=losses, score=score)
 
 
 def draw_crops(

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_map_only
 
 from phonofilm.data.samples import Dataset, Sample
+from phonofilm.diffusion.tasks import Pair, Reference, Task, compose
+from phonofilm.diffusion.tokens import audio_tokens, patchify
 from phonofilm.errors import UserError
-from phonofilm.experiment import Experiment
-from phonofilm.tasks import Pair, Reference, Task, compose
-from phonofilm.tokens import audio_tokens, patchify
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.types import AVInput, Batch, Layout, Links, Tokens
 
 R = TypeVar("R", AVInput, Batch)
@@ -193,7 +193,7 @@ def _length(reference: Reference | None) -> str:
 
 def _check_voices(experiment: Experiment, dataset: Dataset) -> None:
     """Raise ``UserError`` where a recipe trains a task with a voice and the clips have none, or another encoder's."""
-    wanted = experiment.hear.name if experiment.hear is not None else ""
+    wanted = experiment.speaker_encoder.name if experiment.speaker_encoder is not None else ""
     voiced = _voiced(experiment) if wanted else ""
     if voiced and dataset.speaker != wanted:
         held = f"those of {dataset.speaker!r}" if dataset.speaker else "none"

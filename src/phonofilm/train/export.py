@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from phonofilm.checkpoints.folder import Training, copy_beside, save_checkpoint
 from phonofilm.data.cache import Cache
 from phonofilm.errors import UserError
-from phonofilm.experiment import Experiment
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.train import checkpoint, ema
 from phonofilm.train.loop import start
 from phonofilm.train.parallel import world
-from phonofilm.weights import Training, copy_beside, save_checkpoint
 
 WORD = re.compile(r"[a-z0-9']+")
 

@@ -16,17 +16,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from phonofilm.backbone import Backbone
+from phonofilm.checkpoints.folder import load_strictly
 from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Dataset
+from phonofilm.diffusion.losses import total
 from phonofilm.errors import UserError
-from phonofilm.experiment import Experiment
-from phonofilm.losses import total
+from phonofilm.network.backbone import Backbone
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.train import checkpoint, draw, ema, optim, parallel
 from phonofilm.train.checkpoint import Learner, Position
 from phonofilm.train.log import Log
 from phonofilm.train.parallel import World
-from phonofilm.weights import load_strictly
 
 RUN = "run.json"
 FREE = ("steps", "save_every", "sample_every", "compile", "arithmetic", "checkpointing", "parallel", "accumulate")
@@ -109,7 +109,7 @@ def start(experiment: Experiment, world: World, origin: Origin = Origin()) -> Le
     if origin.weights is not None:
         load_strictly(backbone, origin.weights, where="the weights to start from")
     backbone.to(world.device)
-    parallel.spread(backbone, experiment.train, world)
+    parallel.parallelize(backbone, experiment.train, world)
     return Learner(
         backbone=backbone,
         optimisers=optim.optimisers(experiment.optim, backbone),
@@ -207,5 +207,5 @@ def _as_seen(dataset: Dataset, position: Position) -> Dataset:
 
 def _shared_refresh(dataset: Dataset, world: World) -> Dataset:
     """What has been added since, as the first process sees it: all must draw from the same."""
-    seen = world.told(_shards(dataset.refreshed()) if world.first else ())
+    seen = world.broadcast(_shards(dataset.refreshed()) if world.first else ())
     return _as_seen(dataset, Position(step=0, shards=seen))

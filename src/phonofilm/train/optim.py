@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from phonofilm.experiment import MuonOptim, Optim, PartsOptim
-from phonofilm.layers import Modulation
+from phonofilm.network.layers import Modulation
+from phonofilm.recipes.experiment import MuonOptim, Optim, PartsOptim
 
 SHARE = "share"
 """Of the learning rate, in groups that have one of their own."""

@@ -20,9 +20,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.utils.checkpoint import checkpoint
 
-from phonofilm.backbone import Backbone
 from phonofilm.errors import UserError
-from phonofilm.experiment import Train
+from phonofilm.network.backbone import Backbone
+from phonofilm.recipes.experiment import Train
 
 T = TypeVar("T")
 ARITHMETICS = ("auto", "bfloat16", "float32")
@@ -46,7 +46,7 @@ class World:
         if self.size > 1:
             dist.barrier()
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """What the first process gives here, for all."""
         box = [value]
         if self.size > 1:
@@ -88,7 +88,7 @@ def world(device: str = "", *, patience: timedelta | None = None) -> Iterator[Wo
             dist.destroy_process_group()
 
 
-def spread(backbone: Backbone, train: Train, world: World) -> None:
+def parallelize(backbone: Backbone, train: Train, world: World) -> None:
     """Prepare a backbone in place: recompute, compile and share out its blocks as ``train`` says."""
     for block in backbone.blocks:
         if train.checkpointing:
@@ -105,7 +105,7 @@ def spread(backbone: Backbone, train: Train, world: World) -> None:
         raise UserError(f"unknown way to be parallel {train.parallel!r}: shard or replicate")
 
 
-def short(train: Train, device: torch.device) -> bool:
+def uses_bfloat16(train: Train, device: torch.device) -> bool:
     """Whether matrix products take bfloat16. Raises ``UserError`` for an unknown choice in the recipe."""
     if train.arithmetic not in ARITHMETICS:
         raise UserError(f"unknown arithmetic {train.arithmetic!r}: {', '.join(ARITHMETICS)}")
@@ -116,7 +116,8 @@ def short(train: Train, device: torch.device) -> bool:
 
 def precision(train: Train, device: torch.device) -> MixedPrecisionPolicy:
     """What sharded weights become for matrix products; inputs keep their types, since seconds must stay float32."""
-    if device.type == "cpu" or not short(train, device):  # on a CPU autocast alone does it: gloo sums no bfloat16
+    # On a CPU autocast alone does it: gloo sums no bfloat16.
+    if device.type == "cpu" or not uses_bfloat16(train, device):
         return MixedPrecisionPolicy(cast_forward_inputs=False)
     return MixedPrecisionPolicy(
         param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False, output_dtype=torch.float32
@@ -125,7 +126,7 @@ def precision(train: Train, device: torch.device) -> MixedPrecisionPolicy:
 
 def arithmetic(train: Train, device: torch.device) -> AbstractContextManager:
     """The type of matrix products in the forward pass, and with it in the backward pass."""
-    return torch.autocast(device.type, torch.bfloat16) if short(train, device) else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if uses_bfloat16(train, device) else nullcontext()
 
 
 def share_gradients(backbone: nn.Module, world: World) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from phonofilm.backbone import Backbone
+from phonofilm.checkpoints.folder import Checkpoint, Training
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
-from phonofilm.experiment import Experiment
+from phonofilm.network.backbone import Backbone
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.train.loop import Hook
 from phonofilm.types import Clip, Prompt, Request
-from phonofilm.weights import Checkpoint, Training
 
 FRAMES = 6
 """Pixel frames of each clip on the sheet."""
@@ -29,7 +29,7 @@ def sampling(experiment: Experiment, codecs: str | Path, folder: str | Path, pro
     requests = [Request(prompt=prompt, seed=seed) for seed, prompt in enumerate(prompts)]
 
     def hook(step: int, backbone: Backbone) -> Mapping[str, float]:
-        from phonofilm.generate import Film
+        from phonofilm.generation.pipeline import Pipeline
 
         device = str(next(backbone.parameters()).device)
         checkpoint = Checkpoint(
@@ -40,7 +40,7 @@ def sampling(experiment: Experiment, codecs: str | Path, folder: str | Path, pro
             training=Training(),
             hash=f"step {step}",
         )
-        clips = Film(name=experiment.name, checkpoint=checkpoint, device=device).generate_many(requests)
+        clips = Pipeline(name=experiment.name, checkpoint=checkpoint, device=device).generate_many(requests)
         if first():
             write(folder / f"step-{step:08d}", clips)
         return {}
@@ -57,7 +57,7 @@ def first() -> bool:
 
 def write(folder: Path, clips: Sequence[Clip]) -> None:
     """Write clips and their sheet."""
-    from phonofilm.media import write_clip
+    from phonofilm.files.media import write_clip
 
     folder.mkdir(parents=True, exist_ok=True)
     for number, clip in enumerate(clips):

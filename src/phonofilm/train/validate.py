@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from phonofilm.backbone import Backbone
 from phonofilm.data.samples import Dataset
-from phonofilm.experiment import Experiment
-from phonofilm.losses import total
+from phonofilm.diffusion.losses import total
+from phonofilm.network.backbone import Backbone
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.train import draw, parallel
 from phonofilm.train.loop import Hook
 

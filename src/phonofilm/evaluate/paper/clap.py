@@ -18,7 +18,7 @@ from torch import Tensor
 from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
-from phonofilm.media import resample
+from phonofilm.files.media import resample
 from phonofilm.types import Clip
 
 RATE = 48000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
-from phonofilm.resample import resample
+from phonofilm.files.resample import resample
 from phonofilm.types import Clip
 
 PREPARATION = "the whole picture taken as the face crop, 25 per second, 224 x 224 bilinear, no JPEG; 16 kHz mono"

@@ -17,14 +17,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, instance_norm, layer_norm
 
+from phonofilm.checkpoints.importing import renamed
 from phonofilm.codecs.folders import load_strictly
 from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.paper.wavlm import LARGE, RATE, at_16_khz, layers, our_name
 from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
-from phonofilm.importing import renamed
-from phonofilm.media import read_wave
-from phonofilm.recipes.wan import Rules
+from phonofilm.files.media import read_wave
+from phonofilm.recipes.wan_names import Rules
 from phonofilm.types import Clip
 
 SHORTEST = 720

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from phonofilm.importing import renamed
-from phonofilm.recipes.wan import Rules
-from phonofilm.resample import resample
+from phonofilm.checkpoints.importing import renamed
+from phonofilm.files.resample import resample
+from phonofilm.recipes.wan_names import Rules
 
 RATE, STRIDE = 16000, 320
 """Samples per second, and samples from frame to frame."""

@@ -1,0 +1,1 @@
+"""Checkpoint folders and the import of published weights."""

@@ -1,0 +1,288 @@
+"""Checkpoint folders: a network beside its codecs, laid out like a diffusers repository, and how they load.
+
+``model_index.json``, ``transformer/``, ``vae/``, ``audio_vae/``, ``vocoder/`` and ``experiment.json``: the recipe's
+name and numbers, what the model was trained on, its figures and the library's version. Only safetensors are read,
+and strictly: a missing or surplus tensor is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int8
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from phonofilm.codecs import loading as codecs
+from phonofilm.codecs import protocols
+from phonofilm.encoders import characters, features, trained_speaker
+from phonofilm.errors import UserError
+from phonofilm.files.safetensors_index import entries, shards
+from phonofilm.network.backbone import Backbone
+from phonofilm.recipes.experiment import Experiment
+from phonofilm.recipes.lookup import find_recipe
+from phonofilm.version import __version__
+
+FORMAT = 1
+WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+NEEDED = ("vae", "vocoder")
+"""Parts without which no clip can be made."""
+BESIDE = (*codecs.PARTS, features.NETWORK, features.TOKENIZER, trained_speaker.FOLDER, characters.LIST)
+"""What a folder may hold beside the network, in the order in which it is copied."""
+SCALE = ".scale"
+"""Behind the name of a tensor: the scales of its rows, where it is stored in 8 bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a model was trained on, for those who use it: requests outside are refused or warned about."""
+
+    num_frames: tuple[int, ...] = ()
+    """Lengths of the clips in pixel frames."""
+    letters_per_second: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Letters of speech per second of clip: 1st, 50th and 99th percentile."""
+    words: tuple[str, ...] = ()
+    """Spoken words, in alphabetical order."""
+    scene_words: tuple[str, ...] = ()
+    """Words of scenes and sounds."""
+    notes: dict[str, str | int | float] = field(default_factory=dict)
+    """Steps, samples, minutes, hardware, data."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Figures on held-out prompts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A loaded folder: all that generation needs."""
+
+    experiment: Experiment
+    backbone: Backbone
+    video_codec: protocols.VideoCodec
+    audio_codec: protocols.AudioCodec
+    training: Training
+    hash: str
+    """SHA-256 of the network's file or files, the first 16 digits."""
+
+
+def save_checkpoint(
+    folder: str | Path, experiment: Experiment, weights: Mapping[str, Tensor], training: Training, *, bits: int = 32
+) -> None:
+    """Write the network's part of a folder and ``experiment.json``; codecs write themselves into the same folder.
+
+    ``weights`` is the network's state (EMA). ``bits`` is 32, 16 (bfloat16) or 8 (matrices in 8 bits with one scale a
+    row, the rest in bfloat16).
+    """
+    folder = Path(folder)
+    stored = pack(weights, bits)
+    (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{WEIGHTS}.partial"
+    save_file(stored, partial, metadata={"format": "pt"})
+    partial.replace(folder / WEIGHTS)
+    describe_checkpoint(folder, experiment, training)
+
+
+def describe_checkpoint(folder: Path, experiment: Experiment, training: Training) -> None:
+    """Write what stands beside the weights: ``experiment.json``, ``model_index.json`` and the network's numbers."""
+    _write_json(
+        folder / "transformer/config.json", {"_class_name": type(experiment.model).__name__, **_numbers(experiment)}
+    )
+    _write_json(folder / "model_index.json", _index(experiment))
+    content = {
+        "format": FORMAT,
+        "version": __version__,
+        "recipe": experiment.name,
+        "model": _numbers(experiment),
+        "training": dataclasses.asdict(training),
+    }
+    _write_json(folder / "experiment.json", content)
+
+
+def copy_beside(folders: Sequence[Path], out: Path) -> None:
+    """Copy codecs, text encoders and what else stands beside a network, each from the first folder that has it.
+
+    Raises ``UserError`` where no folder has a codec that every clip needs.
+    """
+    found = {part: next((f / part for f in folders if (f / part).exists()), None) for part in BESIDE}
+    missing = [part for part in NEEDED if found[part] is None]
+    if missing:
+        raise UserError(f"no {' and no '.join(missing)} in {', '.join(map(str, folders))}: name the codecs' folders")
+    out.mkdir(parents=True, exist_ok=True)
+    for part, source in found.items():
+        if source is not None and source.is_dir():
+            shutil.copytree(source, out / part, dirs_exist_ok=True)
+        elif source is not None:
+            shutil.copyfile(source, out / part)
+
+
+def load_checkpoint(folder: str | Path, *, recipe: str | None = None, device: str = "cpu") -> Checkpoint:
+    """Load a folder for generation, in float32.
+
+    The recipe is the one that ``experiment.json`` names, which must be inside phonofilm; ``recipe`` names another,
+    which may be foreign code. Raises ``UserError`` for a folder that is none, a newer format, or numbers that differ
+    from the recipe's.
+    """
+    folder = Path(folder)
+    content = read_experiment(folder)
+    experiment = find_recipe(recipe) if recipe else find_recipe(str(content["recipe"]), foreign=False)
+    if content["model"] != json.loads(json.dumps(_numbers(experiment), default=str)):
+        raise UserError(f"{folder} has other numbers than recipe {experiment.name!r}: name its recipe with --recipe")
+    video, audio = load_codecs(folder, experiment)
+    backbone = experiment.model.build()
+    load_shards(backbone, shards(folder / WEIGHTS))
+    return Checkpoint(
+        experiment=experiment.at(folder),
+        backbone=backbone.eval().requires_grad_(False).to(device),
+        video_codec=video.to(device),
+        audio_codec=audio.to(device),
+        training=_training(content["training"]),
+        hash=hash_of(shards(folder / WEIGHTS)),
+    )
+
+
+def load_codecs(folder: Path, experiment: Experiment) -> tuple[codecs.StoredVideo, codecs.StoredAudio]:
+    """The codecs of a folder; ``UserError`` where the recipe's network wants tokens of other widths."""
+    video, audio = codecs.load_video_codec(folder), codecs.load_audio_codec(folder)
+    model, cells = experiment.model, experiment.patch[0] * experiment.patch[1]
+    for part, made, wanted in (
+        ("vae", video.channels, model.video.channels // cells),
+        ("vocoder", audio.channels, model.audio.channels),
+    ):
+        if made != wanted:
+            raise UserError(f"{folder / part}: its latents have {made} channels, {experiment.name} wants {wanted}")
+    return video, audio
+
+
+def read_weights(folder: str | Path) -> dict[str, Tensor]:
+    """The network's weights of a folder in float32; ``UserError`` for a folder that is none."""
+    read_experiment(Path(folder))
+    return {n: t for path in shards(Path(folder) / WEIGHTS) for n, t in unpack(load_file(path)).items()}
+
+
+def hash_of(paths: Sequence[Path]) -> str:
+    """SHA-256 of files one after the other, the first 16 digits."""
+    found = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while part := file.read(1 << 24):
+                found.update(part)
+    return found.hexdigest()[:16]
+
+
+def read_experiment(folder: Path) -> dict:
+    """The content of ``experiment.json``; ``UserError`` where there is none or its format is unknown."""
+    path = folder / "experiment.json"
+    if not path.is_file() or not shards(folder / WEIGHTS):
+        raise UserError(f"no model in {folder}: it needs experiment.json and {WEIGHTS}")
+    try:
+        content = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    if content.get("format") != FORMAT:
+        raise UserError(f"{path} has format {content.get('format')!r}, this phonofilm reads {FORMAT}: update phonofilm")
+    return content
+
+
+def load_strictly(backbone: torch.nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
+    """Load weights into a network; a missing, surplus or misshapen tensor is a ``UserError`` that names it."""
+    own = backbone.state_dict()
+    _check(own, {name: tuple(tensor.shape) for name, tensor in weights.items()}, where=where)
+    backbone.load_state_dict(weights)
+
+
+@torch.no_grad()
+def load_shards(backbone: torch.nn.Module, paths: Sequence[Path]) -> None:
+    """Load weights file by file, as strictly: beside the network one file is in memory."""
+    own = backbone.state_dict()
+    found = {name: entry.shape for path in paths for name, entry in entries(path).items()}
+    found = {name: shape for name, shape in found.items() if not _is_scale(name, found)}
+    _check(own, found, where=str(paths[0]))
+    for path in paths:
+        for name, tensor in unpack(load_file(path)).items():
+            own[name].copy_(tensor)
+
+
+def _check(own: Mapping[str, Tensor], found: Mapping[str, tuple[int, ...]], *, where: str) -> None:
+    problems = {
+        "missing": sorted(own.keys() - found.keys()),
+        "surplus": sorted(found.keys() - own.keys()),
+        "misshapen": sorted(name for name in own.keys() & found.keys() if own[name].shape != found[name]),
+    }
+    for problem, names in problems.items():
+        if names:
+            raise UserError(f"{where}: {len(names)} {problem} tensors, the first is {names[0]!r}")
+
+
+def _is_scale(name: str, names: Container[str]) -> bool:
+    return name.endswith(SCALE) and name.removesuffix(SCALE) in names
+
+
+def pack(weights: Mapping[str, Tensor], bits: int) -> dict[str, Tensor]:
+    """Weights as they are stored: see ``save_checkpoint``."""
+    if bits not in (8, 16, 32):
+        raise ValueError(f"weights can be stored in 8, 16 or 32 bits, not {bits}")
+    stored = {}
+    for name, tensor in weights.items():
+        tensor = tensor.detach().float().contiguous()
+        if bits == 8 and tensor.ndim >= 2 and tensor.numel():
+            stored[name], stored[name + SCALE] = quantise(tensor)
+        else:
+            stored[name] = tensor if bits == 32 else tensor.bfloat16()
+    return stored
+
+
+def unpack(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Stored weights in float32."""
+    names = [name for name in stored if not _is_scale(name, stored)]
+    return {
+        name: stored[name].float() * _rows(stored[name + SCALE], stored[name])
+        if name + SCALE in stored
+        else stored[name].float()
+        for name in names
+    }
+
+
+def quantise(tensor: Float[Tensor, "R *N"]) -> tuple[Int8[Tensor, "R *N"], Float[Tensor, " R"]]:
+    """8-bit values and one scale a row: the largest value of a row becomes 127."""
+    scale = (tensor.flatten(1).abs().amax(dim=1) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+    return (tensor / _rows(scale, tensor)).round().to(torch.int8), scale
+
+
+def _rows(scale: Tensor, like: Tensor) -> Tensor:
+    return scale.float().view(-1, *(1 for _ in like.shape[1:]))
+
+
+def _numbers(experiment: Experiment) -> dict:
+    return dataclasses.asdict(experiment.model)  # pyright: ignore[reportArgumentType]
+
+
+def _index(experiment: Experiment) -> dict[str, str | list[str]]:
+    return {
+        "_class_name": "phonofilm",
+        "transformer": ["phonofilm", type(experiment.model).__name__],
+        "vae": ["diffusers", "see vae/config.json"],
+        "audio_vae": ["diffusers", "see audio_vae/config.json"],
+        "vocoder": ["diffusers", "see vocoder/config.json"],
+    }
+
+
+def _training(content: dict) -> Training:
+    known = {f.name for f in dataclasses.fields(Training)}
+    strange = sorted(content.keys() - known)
+    if strange:
+        raise UserError(f"experiment.json has unknown entries under training: {', '.join(strange)}")
+    values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in content.items()}
+    return Training(**values)
+
+
+def _write_json(path: Path, content: Mapping) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    partial.replace(path)

@@ -1,0 +1,1 @@
+"""Tokens, the path to noise, tasks, losses, guidance and samplers."""

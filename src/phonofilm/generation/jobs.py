@@ -1,0 +1,78 @@
+"""Clips to make and where they go: many at a time, resumable, each with its manifest and its sound checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from phonofilm.errors import UserError
+from phonofilm.files.media import read_manifest, write_clip, write_wave
+from phonofilm.generation.checks import audio_findings
+from phonofilm.generation.pipeline import Pipeline
+from phonofilm.types import Clip, Request
+
+BATCH = 4
+"""Clips that are sampled together."""
+
+
+class ClipJob(NamedTuple):
+    """A clip to make and where it goes: an mp4, or a wav for sound without pictures."""
+
+    request: Request
+    out: Path
+
+
+class Made(NamedTuple):
+    """A clip that was written."""
+
+    job: ClipJob
+    manifest: dict
+
+
+def make(
+    pipeline: Pipeline, jobs: Sequence[ClipJob], progress: Callable[[float], object] | None = None
+) -> Iterator[Made]:
+    """Make and write clips, a batch at a time; ``progress`` is called with the number of clips done so far.
+
+    Raises ``UserError`` for a request that the model was not made for before it computes anything.
+    """
+    kinds: dict[object, list[ClipJob]] = {}
+    for job in jobs:
+        pipeline.check(job.request)
+        kinds.setdefault(pipeline.kind(job.request), []).append(job)
+    batches = [same[i : i + BATCH] for same in kinds.values() for i in range(0, len(same), BATCH)]
+    done = 0
+    for batch in batches:
+        share = None if progress is None else _part(progress, done, len(batch))
+        clips = pipeline.generate_many([job.request for job in batch], progress=share)
+        done += len(batch)
+        for job, clip in zip(batch, clips, strict=True):
+            yield Made(job, _write(pipeline, job, clip))
+
+
+def _part(progress: Callable[[float], object], start: int, size: int) -> Callable[[float], object]:
+    return lambda share: progress(start + share * size)
+
+
+def _write(pipeline: Pipeline, job: ClipJob, clip: Clip) -> dict:
+    silent = job.request.only == "video"
+    found = [] if silent else [finding.message for finding in audio_findings(clip)]
+    manifest = pipeline.manifest(job.request) | {"warnings": [*pipeline.warnings(job.request), *found]}
+    manifest["notes"] = pipeline.notes(job.request)
+    if len(clip.video):
+        write_clip(job.out, clip, manifest=manifest)
+    else:
+        write_wave(job.out, clip.audio, clip.sample_rate, manifest=manifest)
+    return manifest
+
+
+def finished(pipeline: Pipeline, job: ClipJob) -> dict | None:
+    """The manifest of a job whose clip is there already, made by this model from this very request."""
+    try:
+        manifest = read_manifest(job.out) if job.out.exists() else {}
+    except UserError:  # no clip of ours, or one that was cut off: to be made anew
+        return None
+    wanted = json.loads(json.dumps(pipeline.manifest(job.request)))
+    return manifest if {name: manifest.get(name) for name in wanted} == wanted else None

@@ -1,0 +1,43 @@
+"""Names of Wan's weights: diffusers' to those of Wan's own code, and those of one tower to ours.
+
+Rules are (regex, replacement) pairs, applied to a name one after the other.
+"""
+
+from __future__ import annotations
+
+Rules = tuple[tuple[str, str], ...]
+
+DIFFUSERS: Rules = (
+    (r"^condition_embedder\.text_embedder\.linear_1\.", "text_embedding.0."),
+    (r"^condition_embedder\.text_embedder\.linear_2\.", "text_embedding.2."),
+    (r"^condition_embedder\.time_embedder\.linear_1\.", "time_embedding.0."),
+    (r"^condition_embedder\.time_embedder\.linear_2\.", "time_embedding.2."),
+    (r"^condition_embedder\.time_proj\.", "time_projection.1."),
+    (r"^scale_shift_table$", "head.modulation"),
+    (r"^proj_out\.", "head.head."),
+    (r"\.scale_shift_table$", ".modulation"),
+    (r"\.attn1\.", ".self_attn."),
+    (r"\.attn2\.", ".cross_attn."),
+    (r"\.to_out\.0\.", ".o."),
+    (r"\.to_([qkv])\.", r".\1."),
+    (r"\.norm2\.", ".norm3."),
+    (r"\.ffn\.net\.0\.proj\.", ".ffn.0."),
+    (r"\.ffn\.net\.2\.", ".ffn.2."),
+)
+"""diffusers' WanTransformer3DModel to the original code."""
+
+TOWER: Rules = (
+    (r"\.self_attn\.o\.", ".out."),
+    (r"\.self_attn\.", ".projection."),
+    (r"\.cross_attn\.o\.", ".text.out."),
+    (r"\.cross_attn\.", ".text.projection."),
+    (r"\.norm3\.", ".norm_text."),
+    (r"\.ffn\.", ".mlp."),
+    (r"\.modulation$", ".modulation.table"),
+    (r"(^|\.)head\.modulation\.table$", r"\1modulation.table"),
+    (r"(^|\.)head\.head\.", r"\1leave_x."),
+    (r"(^|\.)time_embedding\.", r"\1time.embedding.mlp."),
+    (r"(^|\.)time_projection\.1\.", r"\1time.projection."),
+    (r"(^|\.)patch_embedding\.(weight|bias)$", r"\1enter_x.\2"),
+)
+"""The original code to ``blocks.WanLayer`` and ``backbone.TowerPort``; what stands before is the recipe's."""

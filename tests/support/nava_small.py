@@ -1,0 +1,31 @@
+"""A NAVA of the size of tests/golden/nava_official.safetensors, as a recipe with a table of names for its depth."""
+
+from dataclasses import replace
+
+from phonofilm.architectures.nava import NAVA, TimbreInContext, TimbreOverSentinel
+from phonofilm.network.backbone import ConvTowerConfig, TowerConfig
+from phonofilm.network.context import VoicedFeatures
+from phonofilm.network.layers import Rope
+from phonofilm.recipes.nava import nava_release, renames
+
+RENAMES = renames(2, 2)
+
+
+def network(voice: type[TimbreInContext]) -> NAVA:
+    """Two layers of both kinds, width 24; tokens of 3 channels times 4 cells, and of 4 channels."""
+    sizes = {"width": 24, "heads": 2, "mlp": 32}
+    return NAVA(
+        video=TowerConfig(channels=12, rope=Rope(sizes=(4, 4, 4)), **sizes),
+        audio=ConvTowerConfig(
+            channels=4, kernel=7, inner=64, rope=Rope(sizes=(4, 4, 4), scale=(0.24, 1.0, 1.0)), **sizes
+        ),
+        text=VoicedFeatures(text=("text", 12), marks="sentinels"),
+        voice=voice(channels=8),
+        num_align=2,
+        num_fuse=2,
+    )
+
+
+def small():
+    """The release's choices at this size."""
+    return replace(nava_release(), name="nava_small:small", model=network(TimbreOverSentinel))
