@@ -28,9 +28,9 @@ from phonofilm.files.media import read_clip
 from phonofilm.puppets.performance import perform
 from phonofilm.puppets.script import Script, write_script
 from phonofilm.puppets.stage import draw
+from phonofilm.train.codecs.convolutional import MOVED
 from phonofilm.train.codecs.jobs import decibels, seam
 from phonofilm.train.codecs.pool import box_mask, to_video
-from phonofilm.train.convolutional import MOVED
 
 SIZE = 128
 SHIPPED = Path(phonofilm.__file__).parent / "models" / "pocket"

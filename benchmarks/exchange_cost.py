@@ -19,10 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from phonofilm.architectures.uniavgen import A2VAligner, DualBranch, InteractionLayer, PairedLayer, V2AAligner, in_space
 from phonofilm.diffusion.tokens import positions
 from phonofilm.network.alignment import Ramp
-from phonofilm.network.backbone import TowerConfig
 from phonofilm.network.blocks import Hidden
 from phonofilm.network.context import without_positions
 from phonofilm.network.layers import CrossAttention, Rope, attend, rope, rotate
+from phonofilm.network.ports import StreamConfig, WanTime
 from phonofilm.recipes.uniavgen import seconds_interaction, uniavgen_paper_stage2
 from phonofilm.types import Grid
 
@@ -86,10 +86,10 @@ def seconds(call: Callable[[], object], times: int = 3) -> float:
 def narrow(width: int) -> DualBranch:
     interaction = seconds_interaction()
     head = Rope(sizes=(16, 8, 8))
-    stream = {"heads": width // 32, "mlp": 32, "rope": head}
+    stream = StreamConfig(channels=4, width=width, heads=width // 32, mlp=32, rope=head, time=WanTime())
     return DualBranch(
-        video=TowerConfig(channels=4, width=width, **stream),
-        audio=TowerConfig(channels=4, width=width, **stream),
+        video=stream,
+        audio=stream,
         layers=(InteractionLayer,),
         interaction=replace(interaction, space=head, place=replace(head, scale=(100.0, 1.0, 1.0))),
     )

@@ -32,7 +32,7 @@ def drawn_again(pipeline: Pipeline, script: Script, level: float) -> Clip:
     latents = checkpoint.video_codec.encode(signed(stage.draw([performance]).video[0]))
     sound = audio_tokens(checkpoint.audio_codec.encode(performance.wave[None]))
     clean = Pair(patchify(latents, experiment.patch), sound)
-    geometry, task = pipeline.kind(Request(prompt=script.prompt))
+    geometry, task = pipeline.resolve(Request(prompt=script.prompt)).kind
     layout = experiment.layout(geometry, checkpoint.video_codec, checkpoint.audio_codec)
     noise = draw_noise(pipeline, layout, [script.seed])
     start = torch.full((1,), level)

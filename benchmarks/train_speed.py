@@ -11,11 +11,11 @@ import time
 from dataclasses import dataclass, replace
 
 import torch
-from phonofilm.recipes.lookup import find_recipe
 
 from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Codes, Dataset, Sample
 from phonofilm.recipes.experiment import Experiment
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.train import draw, loop, parallel
 from phonofilm.types import Prompt
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from phonofilm.network.backbone import Backbone, StreamConfig
+from phonofilm.network.backbone import Backbone
 from phonofilm.network.blocks import Hidden, Side, State, join, joint_attention, text_of, tokens_of
 from phonofilm.network.context import ByteText
 from phonofilm.network.layers import init_linear
+from phonofilm.network.ports import DiTTime, Port, StreamConfig, check_time
 from phonofilm.types import CLOSED, Links
 
 
@@ -32,6 +33,7 @@ class Experts:
     """Layers in the middle, one set of weights for both streams."""
 
     def __post_init__(self) -> None:
+        check_time(DiTTime, self.video, self.audio)
         video, audio = ((s.width, s.heads, s.mlp, s.time, s.rope) for s in (self.video, self.audio))
         if video != audio:
             raise ValueError(f"one trunk needs streams of equal numbers: video {video}, audio {audio}")
@@ -46,8 +48,8 @@ class Experts:
         ends = [[Expert(self.video, self.audio) for _ in range(self.num_experts)] for _ in range(2)]
         trunk = [Trunk(self.video) for _ in range(self.num_trunk)]
         backbone = Backbone(
-            video=self.video.port(),
-            audio=self.audio.port(),
+            video=Port(self.video),
+            audio=Port(self.audio),
             context=self.text.build(self.video.width, self.video.rope),
             blocks=nn.ModuleList([*ends[0], *trunk, *ends[1]]),
         )
@@ -63,7 +65,7 @@ class Expert(nn.Module):
 
     def __init__(self, video: StreamConfig, audio: StreamConfig) -> None:
         super().__init__()
-        self.video, self.audio = Side(video), Side(audio)
+        self.video, self.audio = (Side(stream, stream.time_channels) for stream in (video, audio))
 
     def forward(self, state: State) -> State:
         """Both streams go their own way."""
@@ -75,7 +77,7 @@ class Trunk(nn.Module):
 
     def __init__(self, numbers: StreamConfig) -> None:
         super().__init__()
-        self.both = Side(numbers)
+        self.both = Side(numbers, numbers.time_channels)
 
     def forward(self, state: State) -> State:
         """Both streams in one attention."""

@@ -9,9 +9,9 @@ from phonofilm.diffusion import tasks
 from phonofilm.diffusion.guidance import Both, Guidance, unlinked
 from phonofilm.diffusion.losses import FlowLoss
 from phonofilm.encoders import text
-from phonofilm.network.backbone import DataStreamConfig, StreamConfig
 from phonofilm.network.context import ByteText
 from phonofilm.network.layers import Rope
+from phonofilm.network.ports import Data, DiTTime, StreamConfig
 from phonofilm.recipes import jova
 from phonofilm.recipes.experiment import Experiment, LinkDropout
 from phonofilm.types import CLOSED
@@ -20,13 +20,13 @@ from phonofilm.types import CLOSED
 def experts_study() -> Experiment:
     """The same data, budget, codecs and text as ``jova_study``; another network, tasks and guidance."""
     rope = Rope(sizes=(36, 18, 18), scale=(32.0, 1.0, 1.0), theta=100.0)
-    stream = {"width": 144, "heads": 2, "mlp": 576, "time": 64, "rope": rope}
+    audio = StreamConfig(channels=20, width=144, heads=2, mlp=576, rope=rope, time=DiTTime(width=64))
     return replace(
         jova.jova_study(),
         name="experts_study",
         model=Experts(
-            video=DataStreamConfig(channels=256, **stream),
-            audio=StreamConfig(channels=20, **stream),
+            video=replace(audio, channels=256, predict=Data()),
+            audio=audio,
             text=ByteText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=144),
             num_experts=2,
             num_trunk=4,

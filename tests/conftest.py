@@ -4,9 +4,9 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from jaxtyping import install_import_hook  # noqa: E402
+import pytest
+import torch
+from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
 install_import_hook("phonofilm", "typecheck.checked")

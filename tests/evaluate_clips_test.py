@@ -7,12 +7,12 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.evaluate.clips import make_clips, request_of, untrained  # noqa: E402
-from phonofilm.evaluate.heldout import held_out  # noqa: E402
-from phonofilm.evaluate.quick import WRONG, clip_scoring  # noqa: E402
-from phonofilm.evaluate.readings import ReadingJob, read  # noqa: E402
-from phonofilm.files.media import read_manifest  # noqa: E402
-from phonofilm.generation.pipeline import load  # noqa: E402
+from phonofilm.evaluate.clips import make_clips, request_of, untrained
+from phonofilm.evaluate.heldout import held_out
+from phonofilm.evaluate.quick import WRONG, clip_scoring
+from phonofilm.evaluate.readings import ReadingJob, read
+from phonofilm.files.media import read_manifest
+from phonofilm.generation.pipeline import load
 
 COUNTS = {"portrait": 1, "ball": 1}
 
@@ -41,7 +41,7 @@ def test_an_untrained_model_has_the_codecs_but_other_weights(pipeline):
     assert control.checkpoint.video_codec is pipeline.checkpoint.video_codec
     pairs = zip(control.checkpoint.backbone.parameters(), pipeline.checkpoint.backbone.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs)
-    assert control.manifest(request_of(held_out("val", {"ball": 1})[0]))["weights"] == "untrained"
+    assert control.manifest(control.resolve(request_of(held_out("val", {"ball": 1})[0])))["weights"] == "untrained"
 
 
 def test_the_truth_goes_through_the_codecs(model_folder, cases):

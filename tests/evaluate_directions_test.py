@@ -16,18 +16,18 @@ import torch
 for _package in ("espeakng_loader", "librosa", "scipy", "pocketsphinx", "jiwer"):
     pytest.importorskip(_package)
 
-from phonofilm.evaluate import controls, wording  # noqa: E402
-from phonofilm.evaluate.entries import Entry, truth_of  # noqa: E402
-from phonofilm.evaluate.factors import FACTOR_FRECHET, FACTORS  # noqa: E402
-from phonofilm.evaluate.families import PROBES  # noqa: E402
-from phonofilm.evaluate.probe import Examined, Unmeasured  # noqa: E402
-from phonofilm.evaluate.turns import hear_turns  # noqa: E402
-from phonofilm.files.media import read_clip, write_clip  # noqa: E402
-from phonofilm.puppets.corpus import truth  # noqa: E402
-from phonofilm.puppets.performance import perform  # noqa: E402
-from phonofilm.puppets.script import write_script  # noqa: E402
-from phonofilm.puppets.stage import draw  # noqa: E402
-from phonofilm.types import Clip  # noqa: E402
+from phonofilm.evaluate import controls, wording
+from phonofilm.evaluate.entries import Entry, truth_of
+from phonofilm.evaluate.factors import FACTOR_FRECHET, FACTORS
+from phonofilm.evaluate.families import PROBES
+from phonofilm.evaluate.probe import Examined, Unmeasured
+from phonofilm.evaluate.turns import hear_turns
+from phonofilm.files.media import read_clip, write_clip
+from phonofilm.puppets.corpus import truth
+from phonofilm.puppets.performance import perform
+from phonofilm.puppets.script import write_script
+from phonofilm.puppets.stage import draw
+from phonofilm.types import Clip
 
 FPS = 24.0
 SEEDS = {"speaker": (2, 1), "rain": (0, 1), "ball": (0, 1), "keyboard": (0, 1), "dialogue": (0, 2)}

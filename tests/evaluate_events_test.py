@@ -4,7 +4,7 @@ import torch
 
 pytest.importorskip("scipy")
 
-from phonofilm.evaluate.events import hear_onsets, match  # noqa: E402
+from phonofilm.evaluate.events import hear_onsets, match
 
 RATE = 16000
 

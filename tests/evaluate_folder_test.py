@@ -12,20 +12,20 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.errors import UserError  # noqa: E402
-from phonofilm.evaluate import pitch, probe, survey  # noqa: E402
-from phonofilm.evaluate.entries import Entry, find_entries  # noqa: E402
-from phonofilm.evaluate.families import PROBES  # noqa: E402
-from phonofilm.evaluate.folder import Sources, choose, evaluate_folder  # noqa: E402
-from phonofilm.evaluate.folder_report import text  # noqa: E402
-from phonofilm.evaluate.heldout import are_held_out, held_out  # noqa: E402
-from phonofilm.files.media import Limits, read_clip, write_clip  # noqa: E402
-from phonofilm.puppets import readback  # noqa: E402
-from phonofilm.puppets.corpus import truth  # noqa: E402
-from phonofilm.puppets.performance import perform  # noqa: E402
-from phonofilm.puppets.script import write_script  # noqa: E402
-from phonofilm.puppets.stage import draw  # noqa: E402
-from phonofilm.types import Clip  # noqa: E402
+from phonofilm.errors import UserError
+from phonofilm.evaluate import pitch, probe, survey
+from phonofilm.evaluate.entries import Entry, find_entries
+from phonofilm.evaluate.families import PROBES
+from phonofilm.evaluate.folder import Sources, choose, evaluate_folder
+from phonofilm.evaluate.folder_report import text
+from phonofilm.evaluate.heldout import are_held_out, held_out
+from phonofilm.files.media import Limits, read_clip, write_clip
+from phonofilm.puppets import readback
+from phonofilm.puppets.corpus import truth
+from phonofilm.puppets.performance import perform
+from phonofilm.puppets.script import write_script
+from phonofilm.puppets.stage import draw
+from phonofilm.types import Clip
 
 BESIDE = (folder / "shared" / "clips" for folder in Path(__file__).resolve().parents)
 REAL = next((folder for folder in BESIDE if folder.is_dir()), Path("shared/clips"))

@@ -4,7 +4,7 @@ import torch
 
 pytest.importorskip("librosa")
 
-from phonofilm.evaluate.lips import LEAST_LIKENESS, align, compare  # noqa: E402
+from phonofilm.evaluate.lips import LEAST_LIKENESS, align, compare
 
 RATE = 16000
 

@@ -9,18 +9,17 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.recipes.lookup import find_recipe  # noqa: E402
-
-from phonofilm.cli.generate import read_jobs  # noqa: E402
-from phonofilm.evaluate import controls  # noqa: E402
-from phonofilm.evaluate.clips import request_of  # noqa: E402
-from phonofilm.evaluate.heldout import held_out, read_cases, write_prompts  # noqa: E402
-from phonofilm.evaluate.observe import VideoObservation, hear, hear_exactly, judge, see, true_clip  # noqa: E402
-from phonofilm.generation.request import brought  # noqa: E402
-from phonofilm.puppets.performance import perform  # noqa: E402
-from phonofilm.puppets.sounds import level  # noqa: E402
-from phonofilm.puppets.voice import SAMPLE_RATE, speak  # noqa: E402
-from phonofilm.types import Clip  # noqa: E402
+from phonofilm.cli.generate import read_requests
+from phonofilm.evaluate import controls
+from phonofilm.evaluate.clips import request_of
+from phonofilm.evaluate.heldout import held_out, read_cases, write_prompts
+from phonofilm.evaluate.observe import VideoObservation, hear, hear_exactly, judge, see, true_clip
+from phonofilm.generation.request import brought
+from phonofilm.puppets.performance import perform
+from phonofilm.puppets.sounds import level
+from phonofilm.puppets.voice import SAMPLE_RATE, speak
+from phonofilm.recipes.lookup import find_recipe
+from phonofilm.types import Clip
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +148,9 @@ def voiced():
 def test_a_voice_case_brings_its_voice_with_other_words(voiced, tmp_path):
     write_prompts(tmp_path / "prompts.jsonl", [voiced])
     assert read_cases(tmp_path / "prompts.jsonl") == (voiced,)
-    (job,) = read_jobs(tmp_path / "prompts.jsonl", tmp_path)
+    ((read, _),) = read_requests(tmp_path / "prompts.jsonl", tmp_path)
     request = request_of(voiced)
-    (((_, written),), ((_, sound),)) = job.request.voice, request.voice
+    (((_, written),), ((_, sound),)) = read.voice, request.voice
     torch.testing.assert_close(written.samples, sound.samples, atol=1e-4, rtol=0)
     assert sound.samples.shape != perform(voiced.script).wave.shape
     assert find_recipe("nava_study").task_for(brought(request)).name == "t2av+voice"

@@ -9,11 +9,11 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.errors import UserError  # noqa: E402
-from phonofilm.evaluate import controls  # noqa: E402
-from phonofilm.evaluate.observe import true_clip  # noqa: E402
-from phonofilm.evaluate.quick import COUNTS, NAMES, WRONG, counts_of, score_clips, tiers_here, validation_cases  # noqa: E402
-from phonofilm.train.loop import Origin, Watch, train  # noqa: E402
+from phonofilm.errors import UserError
+from phonofilm.evaluate import controls
+from phonofilm.evaluate.observe import true_clip
+from phonofilm.evaluate.quick import COUNTS, NAMES, WRONG, counts_of, score_clips, tiers_here, validation_cases
+from phonofilm.train.loop import Origin, Watch, train
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.errors import UserError  # noqa: E402
-from phonofilm.evaluate import controls, readings  # noqa: E402
-from phonofilm.evaluate.heldout import held_out, read_cases, write_prompts  # noqa: E402
-from phonofilm.evaluate.observe import true_clip  # noqa: E402
-from phonofilm.evaluate.report import text  # noqa: E402
-from phonofilm.evaluate.run import evaluate  # noqa: E402
-from phonofilm.files.media import write_clip  # noqa: E402
+from phonofilm.errors import UserError
+from phonofilm.evaluate import controls, readings
+from phonofilm.evaluate.heldout import held_out, read_cases, write_prompts
+from phonofilm.evaluate.observe import true_clip
+from phonofilm.evaluate.report import text
+from phonofilm.evaluate.run import evaluate
+from phonofilm.files.media import write_clip
 
 COUNTS = {"grid": 3, "portrait": 1, "ball": 1}
 

@@ -11,15 +11,15 @@ import torch
 pytest.importorskip("espeakng_loader")
 pytest.importorskip("scipy")
 
-from phonofilm.evaluate import controls, emotion, factors, identity, keys, picture, turns, voices  # noqa: E402
-from phonofilm.evaluate.entries import Entry, truth_of  # noqa: E402
-from phonofilm.evaluate.probe import Examined  # noqa: E402
-from phonofilm.puppets.corpus import truth  # noqa: E402
-from phonofilm.puppets.expression import read_expression  # noqa: E402
-from phonofilm.puppets.performance import EMOTION_FACES, perform  # noqa: E402
-from phonofilm.puppets.script import write_script  # noqa: E402
-from phonofilm.puppets.stage import draw  # noqa: E402
-from phonofilm.types import Clip  # noqa: E402
+from phonofilm.evaluate import controls, emotion, factors, identity, keys, picture, turns, voices
+from phonofilm.evaluate.entries import Entry, truth_of
+from phonofilm.evaluate.probe import Examined
+from phonofilm.puppets.corpus import truth
+from phonofilm.puppets.expression import read_expression
+from phonofilm.puppets.performance import EMOTION_FACES, perform
+from phonofilm.puppets.script import write_script
+from phonofilm.puppets.stage import draw
+from phonofilm.types import Clip
 
 
 @lru_cache

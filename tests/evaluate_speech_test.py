@@ -5,7 +5,7 @@ import torch
 pytest.importorskip("jiwer")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.evaluate.speech import prepare, recognise, word_errors, words  # noqa: E402
+from phonofilm.evaluate.speech import prepare, recognise, word_errors, words
 
 JSGF = "#JSGF V1.0;\ngrammar tiny;\npublic <s> = (set | lay) <colour> now;\n<colour> = white | blue;\n"
 

@@ -12,14 +12,14 @@ from transformers import ClapFeatureExtractor, ClapModel, ClapProcessor, Whisper
 pytest.importorskip("jiwer")
 pytest.importorskip("scipy")
 
-from phonofilm.errors import UserError  # noqa: E402
-from phonofilm.evaluate.entries import Entry  # noqa: E402
-from phonofilm.evaluate.folder import Sources, choose, evaluate_folder  # noqa: E402
-from phonofilm.evaluate.paper import clap, whisper  # noqa: E402
-from phonofilm.evaluate.probe import Unmeasured  # noqa: E402
-from phonofilm.evaluate.survey import digest  # noqa: E402
-from phonofilm.files.media import write_clip  # noqa: E402
-from phonofilm.types import Clip  # noqa: E402
+from phonofilm.errors import UserError
+from phonofilm.evaluate.entries import Entry
+from phonofilm.evaluate.folder import Sources, choose, evaluate_folder
+from phonofilm.evaluate.paper import clap, whisper
+from phonofilm.evaluate.probe import Unmeasured
+from phonofilm.evaluate.survey import digest
+from phonofilm.files.media import write_clip
+from phonofilm.types import Clip
 
 
 def sound(seconds=1.0, rate=16000):

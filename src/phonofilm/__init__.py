@@ -26,8 +26,8 @@ __all__ = [
     "write_clip",
 ]
 _HOMES = {
-    "generate": ("Pipeline", "load"),
-    "media": ("read_clip", "read_image", "read_wave", "write_clip"),
+    "generation.pipeline": ("Pipeline", "load"),
+    "files.media": ("read_clip", "read_image", "read_wave", "write_clip"),
     "types": ("Clip", "Prompt", "Request", "Audio"),
 }
 

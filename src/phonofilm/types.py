@@ -18,9 +18,27 @@ from typing import ClassVar, NamedTuple, TypeVar, dataclass_transform
 import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.utils import _pytree as pytree
 
 T = TypeVar("T")
+RECORDED_AS = "recorded_as"
+"""In a field's metadata: its name in the record of a recipe (``recipes.record``), where that is not its own."""
+NOT_RECORDED = {RECORDED_AS: ""}
+"""Metadata of a field that says where something lies rather than what it is."""
+
+
+def recorded_as(name: str) -> Callable[[T], T]:
+    """Keep a class or function under a name in all records of recipes, whatever it is called in code.
+
+    For what is renamed, whose old name stands in saved folders, and for two that have one name in two modules.
+    """
+
+    def keep(thing: T) -> T:
+        setattr(thing, RECORDED_AS, name)
+        return thing
+
+    return keep
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
@@ -208,6 +226,12 @@ class Tokens:
 
     x: Shaped[Tensor, "B L *E"]
     mask: Bool[Tensor, "B L"]
+
+    def padded(self, length: int) -> Tokens:
+        """The same with so many tokens; what is added does not count."""
+        missing = length - self.mask.shape[1]
+        tail = (0, 0) * (self.x.ndim - 2)
+        return Tokens(x=pad(self.x, (*tail, 0, missing)), mask=pad(self.mask, (0, missing)))
 
 
 class Links(NamedTuple):

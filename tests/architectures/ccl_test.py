@@ -19,20 +19,19 @@ from phonofilm.architectures.ccl import (
 )
 from phonofilm.checkpoints.importing import renamed
 from phonofilm.diffusion import tasks
-from phonofilm.diffusion.guidance import Swap, guided, together
 from phonofilm.diffusion.tasks import Pair, compose
-from phonofilm.network.backbone import TowerConfig
 from phonofilm.network.blocks import Hidden
 from phonofilm.network.context import ByteText, TowerText, without_positions
 from phonofilm.network.layers import CrossAttention, Rope, RotaryCrossAttention, rope, rotate
+from phonofilm.network.ports import StreamConfig, WanTime
 from phonofilm.recipes import ccl, jova
 from phonofilm.recipes import wan_names as wan
-from phonofilm.types import CENTRE, CLOSED, AVInput, AVOutput, Grid, Layout, Links, Stream, Tokens
+from phonofilm.types import CENTRE, CLOSED, Grid, Layout, Links, Tokens
 
 ROPE = Rope(sizes=(4, 2, 2))
 NUMBERS = CCL(
-    video=TowerConfig(width=16, heads=2, mlp=24, channels=3, rope=ROPE),
-    audio=TowerConfig(width=8, heads=1, mlp=12, channels=2, rope=ROPE),
+    video=StreamConfig(width=16, heads=2, mlp=24, channels=3, rope=ROPE, time=WanTime()),
+    audio=StreamConfig(width=8, heads=1, mlp=12, channels=2, rope=ROPE, time=WanTime()),
     text=TowerText(video=("text", 5), audio=("text", 5)),
     text_attention=CrossAttention,
     num_blocks=2,
@@ -328,60 +327,6 @@ def test_unequal_positions_and_negative_counts_are_refused():
 
 
 # Guidance and recipes
-
-
-def spoken(value):
-    """A condition of one number."""
-    return Tokens(x=torch.full((1, 1), value), mask=torch.ones(1, 1, dtype=torch.bool))
-
-
-def v(y, r):
-    return 7 * y + 3 * r + 5 * y * r + 1
-
-
-def four_states(input: AVInput) -> AVOutput:
-    """A model that says v(text, links), row by row; the sound says twice as much."""
-    said = v(input.cond["text"].x[:, :, None], float(input.links == Links()))
-    return AVOutput(video=said, audio=2 * said)
-
-
-DROP = Swap((("text", "nothing"),))
-FORMS = {
-    "U1": (ccl.joint_guidance(DROP, (4.0, 3.0)), lambda s, t: v(0, 0) + s * (v(1, 1) - v(0, 0)), 2),
-    "U2": (ccl.text_guidance(DROP, (4.0, 3.0)), lambda s, t: v(0, 1) + s * (v(1, 1) - v(0, 1)), 2),
-    "U3": (ccl.partner_guidance((4.0, 3.0)), lambda s, t: v(1, 0) + s * (v(1, 1) - v(1, 0)), 2),
-    "U4": (
-        ccl.nested_guidance(DROP, (4.0, 3.0), (2.0, 1.5)),
-        lambda s, t: v(0, 0) + s * (v(1, 0) - v(0, 0)) + t * (v(1, 1) - v(1, 0)),
-        3,
-    ),
-}
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_unconditional_context_guidance_is_its_formula(form):
-    terms, formula, passes = FORMS[form]
-    one = torch.ones(1)
-    stream = Stream(
-        x=torch.zeros(1, 1, 1),
-        sigma=one,
-        given=torch.zeros(1, 1, dtype=torch.bool),
-        pos=torch.zeros(1, 1, 3),
-        beside=torch.zeros(1, 1, 0),
-        grid=Grid(1, 1, 1, 0.1, 0.1),
-    )
-    input = AVInput(video=stream, audio=stream, cond={"text": spoken(1.0), "nothing": spoken(0.0)})
-    calls = []
-
-    def counted(input):
-        calls.append(input)
-        return four_states(input)
-
-    output = guided(counted, *terms)(input)
-    assert output.video.item() == pytest.approx(formula(4.0, 2.0))
-    assert output.audio.item() == pytest.approx(2 * formula(3.0, 1.5))
-    assert len(calls) == passes
-    assert guided(four_states, *terms, passes=together)(input).video.item() == pytest.approx(formula(4.0, 2.0))
 
 
 def test_the_papers_video_tower_is_wan21_14b():

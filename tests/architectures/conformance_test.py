@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 import study_blocks
 import torch
-from phonofilm.recipes.lookup import find_recipe, recipe_names
 
 from phonofilm.checkpoints.folder import load_strictly, pack, unpack
 from phonofilm.diffusion.flow import velocity
@@ -18,6 +17,7 @@ from phonofilm.diffusion.losses import FlowLoss, total
 from phonofilm.diffusion.sampling import euler, heun, sigmas
 from phonofilm.diffusion.tasks import A2V, T2A, T2AV, T2V, V2A, InStream, Pair, compose, continue_after, placed
 from phonofilm.network.layers import Modulation
+from phonofilm.recipes.lookup import find_recipe, recipe_names
 from phonofilm.types import AVOutput, Batch, Grid, Layout, Links, Prompt
 
 EXAMPLES = ["examples.experts_recipe:experts_study", *(f"study_blocks:{name}" for name in study_blocks.RECIPES)]

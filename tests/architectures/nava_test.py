@@ -17,6 +17,7 @@ from phonofilm.diffusion.tokens import positions
 from phonofilm.encoders.timbre import Timbres, Voiceless
 from phonofilm.network.blocks import State, WanLayer
 from phonofilm.network.layers import CrossAttention, rope
+from phonofilm.network.ports import Port
 from phonofilm.recipes.jova import jova_pocket, jova_study
 from phonofilm.recipes.nava import (
     caption,
@@ -130,7 +131,7 @@ def test_the_mask_closes_both_ways_in_every_layer():
 
 
 def test_the_sounds_port_is_a_gated_convolution_on_its_own_tokens():
-    port = random(network(TimbreInContext).audio.port())
+    port = random(Port(network(TimbreInContext).audio))
     x, grid = torch.randn(2, 9, 4), Grid(6, 1, 1, 0.04, 0.04)
     weights = {name.removeprefix("enter_x."): p for name, p in port.named_parameters()}
 

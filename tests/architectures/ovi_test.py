@@ -10,17 +10,17 @@ from phonofilm.cli.describe import parameters
 from phonofilm.diffusion.tokens import positions
 from phonofilm.encoders import tags
 from phonofilm.encoders.features import FeatureEncoder, Filled
-from phonofilm.network.backbone import ConvTowerConfig, TowerConfig
 from phonofilm.network.blocks import Hidden, State
 from phonofilm.network.context import TowerText, without_positions
-from phonofilm.network.layers import ConvEmbedding, CrossAttention, Rope, rope
+from phonofilm.network.layers import CrossAttention, Rope, rope
+from phonofilm.network.ports import ConvEmbed, Port, StreamConfig, WanTime
 from phonofilm.recipes.jova import jova_pocket, jova_study
 from phonofilm.recipes.ovi import ovi_paper, ovi_paper_720, ovi_pocket, ovi_seconds, ovi_study
 from phonofilm.types import CLOSED, Grid, Links, Prompt, Stream
 
 SIZES = {"width": 32, "heads": 2, "mlp": 48}
 ROPE = Rope(sizes=(8, 4, 4))
-CONV = ConvTowerConfig(channels=5, kernel=3, inner=24, rope=ROPE, **SIZES)
+CONV = StreamConfig(channels=5, rope=ROPE, embed=ConvEmbed(kernel=3, inner=24), time=WanTime(), **SIZES)
 
 
 def count(network):
@@ -69,15 +69,32 @@ def test_sizes_match_jovas(ours, jovas):
     assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
 
 
-def test_towers_must_be_equal():
-    video = TowerConfig(channels=4, rope=ROPE, **SIZES)
+def test_towers_may_differ_in_all_but_their_positions():
+    """One text for each, so that widths, heads and MLPs are each stream's own; heads meet, so they turn alike."""
+    audio = replace(CONV, width=16, heads=1, mlp=24)
     text = TowerText(video=("t", 8), audio=("t", 8))
-    with pytest.raises(ValueError, match="equal in width"):
-        Ovi(video=video, audio=replace(CONV, mlp=64), text=text, num_blocks=1)
+    backbone = Ovi(video=CONV, audio=audio, text=text, num_blocks=1).build()
+    assert (backbone.blocks[0].video.mlp[0].out_features, backbone.blocks[0].audio.mlp[0].out_features) == (48, 24)
+    sound = hidden(5, 2)
+    narrow = replace(sound, x=sound.x[..., :16], time=sound.time[..., : 7 * 16])
+    narrow = replace(narrow, ctx=replace(narrow.ctx, x=narrow.ctx.x[..., :16]))
+    given = replace(state(Links(True, True)), audio=narrow)
+    done = randomised(backbone.blocks[0])(given)
+    assert (done.video.x.shape, done.audio.x.shape) == (given.video.x.shape, (2, 5, 16))
+    with pytest.raises(ValueError, match="RoPE sizes"):
+        Ovi(video=CONV, audio=replace(CONV, rope=Rope(sizes=(16, 0, 0))), text=text, num_blocks=1)
+
+
+def test_streams_that_read_one_text_must_be_as_wide_and_turn_alike():
     study = ovi_study().model
-    audio = replace(study.audio, rope=replace(study.audio.rope, theta=9.0))
-    with pytest.raises(ValueError, match="RoPE"):
-        ByteOvi(video=study.video, audio=audio, text=study.text, num_blocks=1)
+    uneven = replace(study, audio=replace(study.audio, mlp=64)).build()
+    assert uneven.blocks[0].audio.mlp[0].out_features == 64
+    for audio in (
+        replace(study.audio, rope=replace(study.audio.rope, theta=9.0)),
+        replace(study.audio, width=64, heads=1),
+    ):
+        with pytest.raises(ValueError, match="one text"):
+            ByteOvi(video=study.video, audio=audio, text=study.text, num_blocks=1)
 
 
 @pytest.mark.parametrize("links", [CLOSED, Links(True, False), Links(False, True), Links(True, True)])
@@ -135,30 +152,6 @@ def test_what_the_other_stream_brings_starts_small():
         assert layer.other.v.weight.abs().sum() > 0
 
 
-def test_the_convolutional_port_keeps_references_apart():
-    port = randomised(CONV.port())
-    x = torch.randn(2, 7, 5)
-    grid = Grid(4, 1, 1, 0.1, 0.1)
-    whole = port.embed(x, grid)
-    torch.testing.assert_close(whole[:, :4], port.enter_x(x[:, :4]))
-    torch.testing.assert_close(whole[:, 4:], port.enter_x(x[:, 4:]))
-    assert not torch.allclose(whole, port.enter_x(x))
-
-
-def test_the_convolutional_port_sees_neighbours_as_far_as_its_kernels_reach():
-    port = randomised(CONV.port())
-    x, grid = torch.randn(1, 9, 5), Grid(9, 1, 1, 0.1, 0.1)
-    other = x.clone()
-    other[:, 0] += 1.0
-    moved = (port.embed(x, grid) - port.embed(other, grid)).abs().sum(-1)[0]
-    assert (moved > 1e-6).tolist() == [True] * 4 + [False] * 5  # three kernels of 3
-
-
-def test_even_kernels_are_refused():
-    with pytest.raises(ValueError, match="odd"):
-        ConvEmbedding(4, 8, 8, 4)
-
-
 def angles(experiment, stream, frames, step):
     grid = Grid(frames, 1, 1, 1 / 24 if stream == "video" else step, step)
     config = getattr(experiment.model, stream)
@@ -178,7 +171,7 @@ def test_sound_turns_by_time_alone():
     """The release leaves the channels of rows and columns of sound as they are: at row and column 0 we do too."""
     grid = Grid(5, 1, 1, 0.032, 0.032)
     config = ovi_paper().model.audio
-    port = TowerConfig(**{**SIZES, "width": 256, "heads": 2}, channels=4, rope=config.rope).port()
+    port = Port(StreamConfig(channels=4, width=256, heads=2, mlp=48, rope=config.rope, time=WanTime()))
     pos = positions(grid, ovi_paper().clock).expand(1, -1, -1)
     empty = torch.zeros(1, 5, 0)
     given = torch.zeros(1, 5, dtype=torch.bool)

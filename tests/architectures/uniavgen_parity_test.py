@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from phonofilm.architectures.uniavgen import Interaction, InteractionLayer, PairedLayer, ReleasedMelConfig, UniAVGen
+from phonofilm.architectures.uniavgen import Interaction, InteractionLayer, PairedLayer, UniAVGen
 from phonofilm.checkpoints.folder import load_strictly
 from phonofilm.checkpoints.importing import changed, renamed
 from phonofilm.diffusion.tokens import patchify, positions
 from phonofilm.network.alignment import Ramp, ReleasedRamp
-from phonofilm.network.backbone import TowerConfig
 from phonofilm.network.context import CharacterText
 from phonofilm.network.layers import Rope
+from phonofilm.network.ports import MLPEmbed, StreamConfig, WanTime
 from phonofilm.recipes.uniavgen import FRESH, RENAMES, WAN, released_interaction, uniavgen_paper, uniavgen_paper_stage2
 from phonofilm.types import CLOSED, AVInput, Grid, IndexClock, Links, Stream, Tokens
 
@@ -38,8 +38,16 @@ def backbone(golden):
         released_interaction(torch.float32), space=space, place=replace(space, theta=10000 ** (4 / 12))
     )
     network = UniAVGen(
-        video=TowerConfig(channels=12, width=36, heads=3, mlp=40, rope=space),
-        audio=ReleasedMelConfig(channels=5, width=24, heads=2, mlp=28, rope=Rope(sizes=(12, 0, 0))),
+        video=StreamConfig(channels=12, width=36, heads=3, mlp=40, rope=space, time=WanTime()),
+        audio=StreamConfig(
+            channels=5,
+            width=24,
+            heads=2,
+            mlp=28,
+            rope=Rope(sizes=(12, 0, 0)),
+            embed=MLPEmbed(),
+            time=WanTime(clean_references=False),
+        ),
         text=CharacterText(caption=("caption", 10), speech="speech", characters=10, inner=16, depth=2),
         layers=(InteractionLayer, PairedLayer, InteractionLayer),
         interaction=interaction,

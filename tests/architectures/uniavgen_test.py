@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from phonofilm.recipes.lookup import find_recipe
 from torch.nn import functional as F
 
 from phonofilm.architectures.uniavgen import ByteUniAVGen, Interaction, InteractionLayer, PairedLayer
@@ -15,19 +14,20 @@ from phonofilm.diffusion.tasks import T2AV, Pair, compose
 from phonofilm.diffusion.tokens import positions
 from phonofilm.encoders import text
 from phonofilm.network.alignment import MaskedWindow, Ramp, ReplicatedWindow, group_by_frame
-from phonofilm.network.backbone import TowerConfig
 from phonofilm.network.blocks import Hidden
 from phonofilm.network.context import ByteText, CharacterContext, CharacterText, without_positions
 from phonofilm.network.layers import CrossAttention, Rope, attend, rope, rotate
+from phonofilm.network.ports import StreamConfig, WanTime
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.recipes.uniavgen import RECIPES
 from phonofilm.types import CLOSED, AVOutput, Batch, Grid, IndexClock, Layout, Links, Prompt, Tokens
 
 VIDEO, AUDIO = Grid(21, 2, 3, 1 / 16, 4 / 16), Grid(506, 1, 1, 0.01, 0.01)
 SPEC = Rope(sizes=(4, 2, 2))
-STREAM = {"width": 16, "heads": 2, "mlp": 24, "rope": SPEC}
+STREAM = {"width": 16, "heads": 2, "mlp": 24, "rope": SPEC, "time": WanTime()}
 SMALL = ByteUniAVGen(
-    video=TowerConfig(channels=6, **STREAM),
-    audio=TowerConfig(channels=5, **STREAM),
+    video=StreamConfig(channels=6, **STREAM),
+    audio=StreamConfig(channels=5, **STREAM),
     text=ByteText(fields=("speech",), characters=text.NUM_IDS, space=text.SPACE, inner=8),
     layers=(InteractionLayer, PairedLayer),
     interaction=Interaction(

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from paper_small import MMAUDIO, QWEN, VOCODER, WAN
-from phonofilm.recipes.lookup import find_recipe, recipe_names
 from safetensors.torch import load_file, save_file
 
 from phonofilm.checkpoints.importing import Codecs, import_weights
@@ -22,6 +21,7 @@ from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import entries
 from phonofilm.generation.pipeline import find_model
 from phonofilm.recipes import published
+from phonofilm.recipes.lookup import find_recipe, recipe_names
 from phonofilm.recipes.ovi import ovi_paper
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ovi_official.safetensors"

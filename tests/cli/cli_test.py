@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import refused
 from PIL import Image
 
 from phonofilm.cli import main
@@ -34,20 +35,6 @@ def run(model_folder, tmp_path, monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return call
-
-
-def refused(result, *parts):
-    """One line on stderr that holds the parts, exit code 2, nothing on stdout, nothing left in the folder."""
-    code, out, err = result
-    assert code == 2, err
-    assert out == ""
-    assert err.count("\n") == 1, err
-    assert err.startswith("phonofilm: ")
-    for part in parts:
-        assert part in err
-    assert not list(Path.cwd().rglob("*.mp4"))
-    assert not [path for path in Path.cwd().rglob(".*") if path.is_file()]
-    return err
 
 
 def test_words_to_a_clip(run):

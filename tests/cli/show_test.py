@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from phonofilm.recipes.lookup import find_recipe
 
 from phonofilm.cli.describe import parameters, show
 from phonofilm.errors import UserError
 from phonofilm.files.media import write_clip
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Clip
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli_test import refused
+from commands import refused
 
 from phonofilm.cli import main
 from phonofilm.files.media import read_clip, read_manifest, read_wave, write_clip, write_wave
@@ -164,7 +164,7 @@ BAD = {
     "no clip": (["--continue", "none.mp4"], ["none.mp4", "no such file"]),
     "no voice": (["--voice", "none.wav"], ["none.wav", "no such file"]),
     "broken video": (["--video", "broken.mp4"], ["broken.mp4", "no picture"]),
-    "text for audio": (["--audio", __file__], ["cli_tasks_test.py", "cannot be decoded"]),
+    "text for audio": (["--audio", __file__], [Path(__file__).name, "cannot be decoded"]),
     "folder for audio": (["--audio", "."], ["cannot be decoded"]),
     "voice of somebody": (["--voice", "left=half.wav"], ["'left'", "says nothing", "one without a name"]),
     "voice of a third": ([*TWO, "--voice", "mid=half.wav"], ["'mid'", "says nothing", "'left', 'right'"]),

@@ -4,7 +4,7 @@ import torch
 
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.mel import FLOOR, LogMel, filterbank, hz_to_mel, mel_to_hz
-from phonofilm.train.codecs import pocket as pocket_codecs
+from phonofilm.recipes import pocket as pocket_codecs
 
 VAE = {
     "mel_bins": 80,

@@ -14,20 +14,20 @@ pytest.importorskip("espeakng_loader")
 pytest.importorskip("librosa")
 pytest.importorskip("pocketsphinx")
 
-from phonofilm.checkpoints.folder import read_weights  # noqa: E402
-from phonofilm.cli import main  # noqa: E402
-from phonofilm.compare import work  # noqa: E402
-from phonofilm.compare.plan import find_arms, find_study, trained_as  # noqa: E402
-from phonofilm.compare.run import LOCK, compare, losses_of  # noqa: E402
-from phonofilm.compare.work import Machine  # noqa: E402
-from phonofilm.data.cache import write_shard  # noqa: E402
-from phonofilm.errors import UserError  # noqa: E402
-from phonofilm.evaluate import readings  # noqa: E402
-from phonofilm.files.media import read_clip, read_manifest  # noqa: E402
-from phonofilm.generation import jobs  # noqa: E402
-from phonofilm.train import checkpoint, loop  # noqa: E402
-from phonofilm.train.loop import Origin, train  # noqa: E402
-from phonofilm.train.parallel import world  # noqa: E402
+from phonofilm.checkpoints.folder import read_weights
+from phonofilm.cli import main
+from phonofilm.compare import work
+from phonofilm.compare.plan import find_arms, find_study, trained_as
+from phonofilm.compare.run import LOCK, compare, losses_of
+from phonofilm.compare.work import Machine
+from phonofilm.data.cache import write_shard
+from phonofilm.errors import UserError
+from phonofilm.evaluate import readings
+from phonofilm.files.media import read_clip, read_manifest
+from phonofilm.generation import jobs
+from phonofilm.train import checkpoint, loop
+from phonofilm.train.loop import Origin, train
+from phonofilm.train.parallel import world
 
 MACHINE = Machine(workers=1, device="cpu")
 GUIDED = replace(TERMS, seeds=1, guidance="both")

@@ -5,7 +5,6 @@ from functools import cache
 
 import pytest
 import torch
-from phonofilm.recipes.lookup import find_function, find_recipe
 
 from phonofilm.architectures.ccl import CCLBlock, CrossModalContextAttention, a2v_groups
 from phonofilm.architectures.uniavgen import InteractionLayer
@@ -22,11 +21,11 @@ from phonofilm.network.blocks import Hidden, State
 from phonofilm.network.context import without_positions
 from phonofilm.network.layers import CrossAttention, Rope, rope
 from phonofilm.recipes import ccl
-from phonofilm.recipes.experiment import listed_names
+from phonofilm.recipes.lookup import find_function, find_recipe, names_of
 from phonofilm.types import Grid, Links
 
-NAMES = list(listed_names("STUDIES"))
-ARMS = [f"{name}/{label}" for name in NAMES for label in find_function("study", name, listed_names("STUDIES"))().arms]
+NAMES = names_of("study")
+ARMS = [f"{name}/{label}" for name in NAMES for label in find_function("study", name)().arms]
 BUDGET = ("density", "dropout", "patch", "clock", "optim", "train", "geometry", "sampling")
 """What every arm of every study has in common."""
 TRIED = {("jova_rope", "clock"), ("nava_timbre", "dropout")}
@@ -35,7 +34,7 @@ TRIED = {("jova_rope", "clock"), ("nava_timbre", "dropout")}
 
 @cache
 def study(name):
-    return find_function("study", name, listed_names("STUDIES"))()
+    return find_function("study", name)()
 
 
 @cache
@@ -150,7 +149,7 @@ def state(video, audio, links=OPEN):
 def small(**changes):
     """A CCL block's numbers: heads of 32, text without positions."""
     model = ccl.model(heads=(2, 1), head=32, mlp=32, num_blocks=1)
-    return replace(model, **({"reading": CrossAttention, "num_context": 3} | changes))
+    return replace(model, **({"text_attention": CrossAttention, "num_context": 3} | changes))
 
 
 def same(one, other):

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from phonofilm.recipes.lookup import find_recipe
 from training import CODES, GEOMETRY, Noise
 
 from phonofilm.data import cache
@@ -13,6 +12,7 @@ from phonofilm.data.cache import Cache, Meta, missing_shards, shard_path, write_
 from phonofilm.data.prepare import Wanted, prepare
 from phonofilm.data.puppets import Puppets, box_region
 from phonofilm.errors import UserError
+from phonofilm.recipes.lookup import find_recipe
 
 META = Meta(
     geometry=GEOMETRY, codes=CODES, codec="0123", recipe="tiny", regions=("sounding",), source={"split": "train"}

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 from models import PLACE, Loudness, every_task
-from phonofilm.recipes.lookup import find_recipe
 
 from phonofilm.diffusion.losses import FlowLoss
 from phonofilm.diffusion.tasks import (
@@ -31,6 +30,7 @@ from phonofilm.diffusion.tasks import (
 )
 from phonofilm.encoders.timbre import Timbres
 from phonofilm.errors import UserError
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import CLOSED, Audio, AVOutput, Batch, Grid, Layout, Prompt, Span
 
 LAYOUT = Layout(Grid(4, 2, 2, 1 / 24, 4 / 24), Grid(20, 1, 1, 0.032, 0.032))

@@ -11,8 +11,6 @@ from training import AUDIO, CODES, GEOMETRY, Noise, tiny
 
 pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[puppets]")
 
-from phonofilm.recipes.lookup import find_recipe
-
 from phonofilm.checkpoints.folder import Checkpoint, Training
 from phonofilm.data.cache import Cache, Meta, shard_path, write_shard
 from phonofilm.data.prepare import Wanted, prepare
@@ -24,11 +22,11 @@ from phonofilm.diffusion.tasks import Pair, Reference, voiced
 from phonofilm.diffusion.tokens import audio_tokens
 from phonofilm.errors import UserError
 from phonofilm.files.loudness import LEVEL, level
-from phonofilm.generation.inputs import fit
 from phonofilm.generation.pipeline import Pipeline, place_given
 from phonofilm.puppets import references
 from phonofilm.puppets.script import split_of, write_script
 from phonofilm.puppets.voice import speak
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.train import draw
 from phonofilm.types import Audio, Request
 
@@ -247,19 +245,18 @@ def test_a_request_reads_what_training_read(prepared):
     )
     pipeline = Pipeline(name="tiny", checkpoint=checkpoint)
     request = Request(prompt=sample.prompt, voice=(("", Audio(wave, 16000)),))
-    pipeline.check(request)
-    geometry, task = pipeline.kind(request)
+    geometry, task = pipeline.resolve(request).kind
     assert (task.name, task.reference) == ("t2av+voice", WANTED)
     layout = task.layout(LISTENING.layout(geometry, source.video_codec, source.audio_codec))
     like = Pair(torch.zeros(1, layout.video.tokens, 16), torch.zeros(1, layout.audio.tokens + layout.audio_refs, 20))
     for gain in (1.0, 0.02, 40.0):  # a recording may be faint, and as floats beyond full scale
         request = replace(request, voice=(("", Audio(gain * wave, 16000)),))
         with torch.no_grad():
-            placed = place_given(pipeline, [request], [fit(request, geometry, 16000)], layout, like).audio[0]
+            placed = place_given(pipeline, [pipeline.resolve(request)], like).audio[0]
         torch.testing.assert_close(placed[layout.audio.tokens :], sample.reference.mT, rtol=2e-3, atol=2e-3)
         assert not placed[: layout.audio.tokens].any()
     with pytest.raises(UserError, match=r"lasts 0.99 s, this model listens to 1 s"):
-        pipeline.check(replace(request, voice=(("", Audio(wave[:, :15840], 16000)),)))
+        pipeline.resolve(replace(request, voice=(("", Audio(wave[:, :15840], 16000)),)))
 
 
 @pytest.mark.parametrize("name", ["uniavgen_pocket", "uniavgen_study"])

@@ -13,10 +13,8 @@ from training import CODES, GEOMETRY, Noise
 
 pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[puppets]")
 
-from phonofilm.recipes.lookup import find_recipe
-
 from phonofilm.cli import main
-from phonofilm.cli.generate import read_jobs
+from phonofilm.cli.generate import read_requests
 from phonofilm.data.cache import Cache, Meta, missing_shards, shard_path, write_shard
 from phonofilm.data.prepare import Wanted, prepare
 from phonofilm.diffusion.guidance import Guidance, Swap, guided
@@ -27,6 +25,7 @@ from phonofilm.puppets.corpus import Corpus, make, read_truth
 from phonofilm.puppets.references import references
 from phonofilm.puppets.script import split_of
 from phonofilm.puppets.voice import VOICES, speak
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.train import draw
 from phonofilm.types import Audio, AVOutput, Prompt
 
@@ -108,12 +107,12 @@ def test_prompts_with_voices_follow_the_clips_of_a_corpus(tmp_path, capsys):
     make(tmp_path, Corpus(clips=1, stages={"dialogue": 1.0}, size=32))
     main(["puppets", "prompts", str(tmp_path)])
     assert capsys.readouterr().out.endswith("1 prompts with voices\n")
-    (job,) = read_jobs(tmp_path / "prompts.jsonl", tmp_path / "made")
+    ((request, out),) = read_requests(tmp_path / "prompts.jsonl", tmp_path / "made")
     truth = read_truth(tmp_path).to_pylist()[0]
-    assert job.out.name == Path(truth["file"]).name
-    assert [words for _, words in job.request.prompt.speech] == [turn["words"] for turn in truth["speech"]]
-    assert [who for who, _ in job.request.voice] == ["left", "right"]
-    kinds = [measure(sound)[1].item() > math.log2(140) for _, sound in job.request.voice]
+    assert out.name == Path(truth["file"]).name
+    assert [words for _, words in request.prompt.speech] == [turn["words"] for turn in truth["speech"]]
+    assert [who for who, _ in request.voice] == ["left", "right"]
+    kinds = [measure(sound)[1].item() > math.log2(140) for _, sound in request.voice]
     assert kinds == [VOICES[voice].height == "high" for voice in truth["voices"]]
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 from models import PLACE, Loudness
-from phonofilm.recipes.lookup import recipes_with_voices
 
 from phonofilm.diffusion.tasks import T2AV, InStream, placed, voiced
 from phonofilm.diffusion.tokens import Geometry
@@ -14,6 +13,7 @@ from phonofilm.errors import UserError
 from phonofilm.generation.inputs import at_rate, faded, fit, gaps, scaled, signed
 from phonofilm.generation.pipeline import load
 from phonofilm.generation.request import check_request
+from phonofilm.recipes.lookup import recipes_with_voices
 from phonofilm.types import Audio, Clip, Prompt, Request
 
 WOMAN = Prompt(scene="a woman", speech=(("", "set white"),))
@@ -50,7 +50,7 @@ def test_pictures_to_sound_keeps_every_pixel(pipeline):
     assert torch.equal(made.video, given.video)
     assert made.audio.shape == (1, SAMPLES)
     assert not same(made.audio, given.audio).any()
-    assert pipeline.manifest(Request(prompt=WOMAN, video=given))["task"] == "v2a"
+    assert pipeline.manifest(pipeline.resolve(Request(prompt=WOMAN, video=given)))["task"] == "v2a"
 
 
 def test_known_tokens_in_the_stream_come_out_the_same_way(pipeline):
@@ -78,7 +78,7 @@ def test_sound_that_is_short_ends_in_silence(pipeline):
     made = pipeline.generate(request)
     assert torch.equal(made.audio[:, :9000], short.audio)
     assert not made.audio[:, 9000:].any()
-    assert pipeline.notes(request) == ["the sound ends at 0.56 s, then it is silent until 0.71 s"]
+    assert list(pipeline.resolve(request).notes) == ["the sound ends at 0.56 s, then it is silent until 0.71 s"]
 
 
 def test_continuing_keeps_whole_latent_frames(pipeline):
@@ -90,7 +90,7 @@ def test_continuing_keeps_whole_latent_frames(pipeline):
     equal = same(made.audio[:, : given.audio.shape[1]], given.audio)
     assert equal[: 10 * 512].all()
     assert not equal[10 * 512 :].any()
-    assert pipeline.notes(request) == [
+    assert list(pipeline.resolve(request).notes) == [
         "made anew are pictures from 0.208 to 0.708 s, sound from 0.320 to 0.708 s "
         "(asked for from 0.333 s on, widened to whole latent frames)"
     ]
@@ -102,8 +102,8 @@ def test_a_retake_keeps_both_sides(pipeline):
     made = pipeline.generate(request)
     assert gaps(same(made.video, given.video)) == [(5, 13)]
     assert gaps(same(made.audio, given.audio)) == [(9 * 512, 16 * 512)]
-    assert "pictures from 0.208 to 0.542 s, sound from 0.288 to 0.512 s" in pipeline.notes(request)[0]
-    assert pipeline.manifest(request)["given"]["retake"] == [0.3, 0.5]
+    assert "pictures from 0.208 to 0.542 s, sound from 0.288 to 0.512 s" in list(pipeline.resolve(request).notes)[0]
+    assert pipeline.manifest(pipeline.resolve(request))["given"]["retake"] == [0.3, 0.5]
     other = replace(request, seed=9)
     assert not torch.equal(pipeline.generate(other).video[5:13], made.video[5:13])
 
@@ -142,25 +142,25 @@ def test_only_one_of_both(pipeline):
     assert (silent.video.shape[0], silent.audio.shape) == (FRAMES, (1, 0))
     blind = pipeline.generate(Request(prompt=WOMAN, only="audio"))
     assert (blind.video.shape, blind.audio.shape) == ((0, 3, 32, 64), (1, SAMPLES))
-    assert pipeline.manifest(Request(prompt=WOMAN, only="audio"))["task"] == "t2a"
+    assert pipeline.manifest(pipeline.resolve(Request(prompt=WOMAN, only="audio")))["task"] == "t2a"
 
 
 def test_a_reference_voice_stands_behind_the_sound(pipeline):
     voices = [Audio(noise(seed=seed).audio[:, :4000], RATE) for seed in (1, 2)]
     requests = [Request(prompt=WOMAN, voice=(("", voice),)) for voice in voices]
-    assert pipeline.manifest(requests[0])["task"] == "t2av+voice"
+    assert pipeline.manifest(pipeline.resolve(requests[0]))["task"] == "t2av+voice"
     one, other = (pipeline.generate(request) for request in requests)
     assert one.audio.shape == (1, SAMPLES)
     assert not torch.equal(one.audio, other.audio)
     longer = Audio(torch.cat((voices[0].samples, voices[1].samples), dim=1), RATE)  # only 0.2 s are listened to
     assert torch.equal(pipeline.generate(replace(requests[0], voice=(("", longer),))).audio, one.audio)
     with pytest.raises(UserError, match=r"lasts 0.06 s, this model listens to 0.2 s"):
-        pipeline.check(Request(prompt=WOMAN, voice=(("", Audio(voices[0].samples[:, :1000], RATE)),)))
+        pipeline.resolve(Request(prompt=WOMAN, voice=(("", Audio(voices[0].samples[:, :1000], RATE)),)))
 
 
 def test_the_length_is_that_of_what_is_given(pipeline):
     def frames(**fields):
-        return pipeline.kind(Request(prompt=WOMAN, **fields))[0].num_frames
+        return pipeline.resolve(Request(prompt=WOMAN, **fields)).kind[0].num_frames
 
     assert frames(video=noise(frames=35)) == 33
     assert frames(audio=Audio(torch.ones(1, RATE), RATE)) == 25
@@ -170,7 +170,7 @@ def test_the_length_is_that_of_what_is_given(pipeline):
     assert frames(video=noise(frames=40), seconds=0.7) == 17
 
 
-def test_rates_and_sizes_are_fitted():
+def test_rates_and_sizes_are_fitted(pipeline):
     clip = Clip(
         video=torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 3, 64, 64),
         audio=torch.ones(2, 8000) * torch.tensor([[0.2], [0.4]]),
@@ -178,7 +178,7 @@ def test_rates_and_sizes_are_fitted():
         sample_rate=8000,
     )
     geometry = Geometry(num_frames=17, height=32, width=32, fps=24.0)
-    fitted = fit(Request(prompt=WOMAN, clip=clip), geometry, RATE)
+    fitted = fit(Request(prompt=WOMAN, clip=clip), geometry, T2AV, pipeline.checkpoint.audio_codec)
     assert fitted.video[:, 0, 0, 0].tolist() == [k // 2 for k in range(17)]
     assert fitted.video.shape == (17, 3, 32, 32)
     assert fitted.audio.shape == (1, geometry.num_samples(RATE))
@@ -222,12 +222,11 @@ def test_voices_reach_the_encoder_by_name(pipeline):
     other = replace(pipeline, checkpoint=replace(pipeline.checkpoint, experiment=experiment))
     voice = sound(noise())
     two = Prompt(speech=(("left", "set white"), ("right", "bin blue")))
-    assert other.manifest(Request(prompt=two, voice=(("right", voice),)))["task"] == "t2av+voice"
+    assert other.manifest(other.resolve(Request(prompt=two, voice=(("right", voice),))))["task"] == "t2av+voice"
     other.generate_many([Request(prompt=two, voice=(("right", voice),)), Request(prompt=WOMAN, voice=(("", voice),))])
     other.generate(Request(prompt=replace(WOMAN, speech=(("left", "bin"),)), voice=(("", voice),)))
     other.generate(Request(prompt=WOMAN))
-    assert [call for call in encoder.calls if len(call) == 2] == [[["right"], [""]]]
-    assert encoder.calls[-4:] == [[["left"]], [["left"]], [[]], [[]]]  # once in the check, once to generate
+    assert encoder.calls == [[["right"]], [["right"]], [[""]], [["left"]], [[]]]  # once for each request
 
 
 def test_a_voice_of_two_speakers_goes_where_it_can_be_told_whose_it_is(pipeline):
@@ -235,15 +234,15 @@ def test_a_voice_of_two_speakers_goes_where_it_can_be_told_whose_it_is(pipeline)
     plain, named = (Request(prompt=two, voice=((who, sound(noise())),)) for who in ("", "left"))
     for request in (plain, named):
         with pytest.raises(UserError, match=r"2 speakers \(left, right\).* one reference voice only.*nava_study\)"):
-            pipeline.check(request)
-    pipeline.check(replace(named, prompt=Prompt(speech=(("left", "set white"), ("left", "now")))))
+            pipeline.resolve(request)
+    pipeline.resolve(replace(named, prompt=Prompt(speech=(("left", "set white"), ("left", "now")))))
     task = (voiced(placed(T2AV, PLACE)), 1.0)
     experiment = pipeline.checkpoint.experiment
     experiment = replace(experiment, voices={"voice": Listening(1)}, speaker_encoder=Loudness(), tasks=(task,))
     other = replace(pipeline, checkpoint=replace(pipeline.checkpoint, experiment=experiment))
-    other.check(named)
+    other.resolve(named)
     with pytest.raises(UserError, match="whose voice is it"):
-        other.check(plain)
+        other.resolve(plain)
     assert recipes_with_voices() == ["nava_paper", "nava_pocket", "nava_release", "nava_study"]
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from phonofilm.errors import UserError
-from phonofilm.generation.pipeline import Pipeline, count_letters, draw_noise, find_model, load
+from phonofilm.generation.pipeline import Pipeline, draw_noise, find_model, load
+from phonofilm.generation.shot import count_letters
 from phonofilm.types import Audio, Prompt, Request
 
 WOMAN = Prompt(scene="a woman with red hair", speech=(("", "set white with blue soon"),))
@@ -58,19 +59,19 @@ def test_a_portrait_changes_the_clip_and_the_manifest(pipeline, generator):
     image = torch.randint(0, 256, (3, 200, 100), generator=generator, dtype=torch.uint8)
     plain, given = Request(prompt=WOMAN), Request(prompt=WOMAN, image=image)
     assert not torch.equal(pipeline.generate(plain).video, pipeline.generate(given).video)
-    assert pipeline.manifest(given)["task"] == "i2av"
-    assert pipeline.manifest(plain)["task"] == "t2av"
-    assert pipeline.manifest(given)["given"] != pipeline.manifest(replace(given, image=255 - image))["given"]
+    assert pipeline.manifest(pipeline.resolve(given))["task"] == "i2av"
+    assert pipeline.manifest(pipeline.resolve(plain))["task"] == "t2av"
+    assert pipeline.resolve(given).given != pipeline.resolve(replace(given, image=255 - image)).given
 
 
 def test_the_model_decides_which_lengths_and_tasks_there_are(pipeline):
-    nearest = pipeline.kind(Request(prompt=WOMAN, seconds=2.0))
-    assert nearest == pipeline.kind(Request(prompt=WOMAN))
+    nearest = pipeline.resolve(Request(prompt=WOMAN, seconds=2.0)).kind
+    assert nearest == pipeline.resolve(Request(prompt=WOMAN)).kind
     with pytest.raises(UserError, match=r"5 seconds: this model was trained on clips of 2.04 s"):
-        pipeline.check(Request(prompt=WOMAN, seconds=5.0))
+        pipeline.resolve(Request(prompt=WOMAN, seconds=5.0))
     refusal = r"jova_study was not trained for a2v \(from audio\); it can make t2av .*, i2av \(from image\)"
     with pytest.raises(UserError, match=refusal):
-        pipeline.check(Request(prompt=WOMAN, audio=Audio(torch.zeros(1, 16000), 16000)))
+        pipeline.resolve(Request(prompt=WOMAN, audio=Audio(torch.zeros(1, 16000), 16000)))
     portrait = torch.zeros(3, 128, 128, dtype=torch.uint8)
     with pytest.raises(ValueError, match="2 lengths or tasks"):
         pipeline.generate_many([Request(prompt=WOMAN), Request(prompt=WOMAN, image=portrait)])
@@ -80,16 +81,16 @@ def test_speech_that_cannot_fit_is_refused_with_the_length_it_needs(pipeline):
     long = replace(WOMAN, speech=(("", "set white with blue soon " * 3),))
     assert count_letters(long) == 60
     with pytest.raises(UserError, match=r"60 letters need a clip of 5.0 s .* lasts 2.0 s"):
-        pipeline.check(Request(prompt=long))
+        pipeline.resolve(Request(prompt=long))
 
 
 def test_strange_words_are_warned_about_once(pipeline):
     prompt = Prompt(scene="a red dragon, red dragon", speech=(("", "set white zebra"),))
-    assert pipeline.warnings(Request(prompt=prompt)) == [
+    assert list(pipeline.resolve(Request(prompt=prompt)).warnings) == [
         "in training the model never heard 'zebra'",
         "in training the model never read 'dragon'",
     ]
-    assert pipeline.warnings(Request(prompt=WOMAN)) == []
+    assert list(pipeline.resolve(Request(prompt=WOMAN)).warnings) == []
 
 
 def test_settings_reach_the_sampler(pipeline):
@@ -99,7 +100,7 @@ def test_settings_reach_the_sampler(pipeline):
     assert len(passes) == 4
     assert passes[-1] == 1
     assert passes == sorted(passes)
-    assert pipeline.adjusted(guidance=4.0).manifest(request)["guidance"] == [[4.0, 4.0]]
+    assert pipeline.adjusted(guidance=4.0).manifest(pipeline.resolve(request))["guidance"] == [[4.0, 4.0]]
     weak, strong = (pipeline.adjusted(guidance=scale).generate(request) for scale in (1.0, 6.0))
     assert not torch.equal(weak.video, strong.video)
     experiment = replace(pipeline.checkpoint.experiment, guidance=pipeline.checkpoint.experiment.guidance * 2)
@@ -127,3 +128,25 @@ def test_generating_loads_neither_puppets_nor_espeak(model_folder):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert (result.stdout.strip(), result.returncode) == ("[]", 0), result.stderr
+
+
+def test_a_clip_is_checked_once_and_its_texts_are_encoded_once(pipeline, monkeypatch, tmp_path):
+    from phonofilm.generation import jobs, shot
+
+    checks, texts = [], []
+    check = shot.check_request
+    monkeypatch.setattr(shot, "check_request", lambda request: checks.append(request) or check(request))
+    experiment = pipeline.checkpoint.experiment
+
+    def counted(name, encoder):
+        return lambda prompts: texts.append(name) or encoder(prompts)
+
+    encoders = {name: counted(name, encoder) for name, encoder in experiment.encoders.items()}
+    checkpoint = replace(pipeline.checkpoint, experiment=replace(experiment, encoders=encoders))
+    counting = replace(pipeline, checkpoint=checkpoint)
+    (job,) = jobs.resolved(counting, [(Request(prompt=WOMAN), tmp_path / "clip.mp4")])
+    assert jobs.finished(counting, job) is None
+    (made,) = jobs.make(counting, [job])
+    assert made.manifest["warnings"] is not None
+    assert len(checks) == 1
+    assert sorted(texts) == sorted(encoders)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from phonofilm.cli import main
-from phonofilm.cli.generate import read_jobs
+from phonofilm.cli.generate import read_requests
 from phonofilm.cli.prompt_sets import VerseBench
 from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import find_entries
@@ -152,10 +152,10 @@ def test_generate_and_evaluate_read_what_is_written(downloaded, tmp_path, capsys
     out = tmp_path / "out" / "prompts.jsonl"
     VerseBench(source=downloaded, out=out).run()
     assert "2 prompts" in capsys.readouterr().out
-    jobs = read_jobs(out, tmp_path / "clips")
-    assert [job.out.name for job in jobs] == ["00000.mp4", "01083.mp4"]
-    assert jobs[0].request.prompt.speech == (("", "You make me happy"),)
-    assert jobs[0].request.image is not None
+    requests = read_requests(out, tmp_path / "clips")
+    assert [place.name for _, place in requests] == ["00000.mp4", "01083.mp4"]
+    assert requests[0][0].prompt.speech == (("", "You make me happy"),)
+    assert requests[0][0].image is not None
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "00000.mp4").write_bytes(b"")
     entry = find_entries(tmp_path / "clips", prompts=out)[0]

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from phonofilm.recipes.lookup import find_recipe
 from torch.nn import functional as F
 
 from phonofilm.network.context import Words, evenly_spaced, words
 from phonofilm.network.layers import Modulation, Rope, TimeEmbedding, attend, rope, rotate
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Prompt
 
 

@@ -1,20 +1,18 @@
 """Wan layers against diffusers' own, on random weights, and what must hold for a stream of no tokens."""
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
 from diffusers.models.transformers.transformer_wan import WanTransformerBlock
 
-from phonofilm.network.backbone import PooledConvTowerConfig, PooledDataTowerConfig, PooledTowerConfig, TowerConfig
 from phonofilm.network.blocks import Hidden, WanLayer
 from phonofilm.network.context import TowerText, without_positions
 from phonofilm.network.layers import Rope, RotaryCrossAttention, rope
+from phonofilm.network.ports import StreamConfig, WanTime
 from phonofilm.types import Grid
 
-CONFIG = TowerConfig(width=32, heads=2, mlp=48, channels=4, rope=Rope(sizes=(8, 4, 4)))
-CONV = {"kernel": 3, "inner": 8}
+CONFIG = StreamConfig(width=32, heads=2, mlp=48, channels=4, rope=Rope(sizes=(8, 4, 4)), time=WanTime())
 NAMES = {  # ours to diffusers'
     "modulation.table": "scale_shift_table",
     "projection.q": "attn1.to_q",
@@ -102,15 +100,3 @@ def test_masked_text_is_not_read():
 def test_tower_text_names_each_condition_once():
     assert TowerText(video=("t5", 8), audio=("t5", 8)).fields == ("t5",)
     assert TowerText(video=("t5", 8), audio=("characters", 4)).fields == ("t5", "characters")
-
-
-@pytest.mark.parametrize("config", [PooledTowerConfig, PooledDataTowerConfig, partial(PooledConvTowerConfig, **CONV)])
-def test_pooled_text_joins_the_time_vectors_from_nothing(config, generator):
-    numbers = {"width": 32, "heads": 2, "mlp": 48, "channels": 4, "rope": CONFIG.rope}
-    pooled, plain = config(**numbers, pooled=5).port(), CONFIG.port()
-    plain.time.load_state_dict(pooled.time.level.state_dict())
-    sigma, text = torch.rand(2, generator=generator), torch.randn(2, 5, generator=generator)
-    assert torch.equal(pooled.time(sigma, text), plain.time(sigma))
-    weight = torch.nn.init.normal_(pooled.time.pooled.weight)
-    expected = plain.time.project(plain.time.embedding(sigma) + (text @ weight.T)[:, None])
-    torch.testing.assert_close(pooled.time(sigma, text), expected)

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from puppets_face_test import play
-from puppets_readback_test import blurred
+from drawing import blurred, play
 
 from phonofilm.evaluate import events
 from phonofilm.puppets import bounces, looks, stage

@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from puppets_face_test import play
+from drawing import blurred, play
 
 from phonofilm.files.media import read_clip, write_clip
 from phonofilm.puppets import looks, readback, stage
@@ -42,14 +42,6 @@ def moving(seed, num_frames=25):
     }
     curves["blink"][0, 3:5] = 1.0
     return play(some_look(seed), num_frames=num_frames, **curves)
-
-
-def blurred(video, seed=0):
-    """Half the resolution, and noise."""
-    g = torch.Generator().manual_seed(seed)
-    small = torch.nn.functional.avg_pool2d(video.float(), 2)
-    large = torch.nn.functional.interpolate(small, scale_factor=2, mode="bilinear")
-    return (large + 5 * torch.randn(large.shape, generator=g)).round().clamp(0, 255).to(torch.uint8)
 
 
 def correlation(a, b):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import torch
-from phonofilm.recipes.lookup import find_recipe
 
 from phonofilm.checkpoints.folder import Training, save_checkpoint
 from phonofilm.codecs.audio import AudioCodec
@@ -13,8 +12,10 @@ from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
 from phonofilm.network.context import PooledText
 from phonofilm.network.layers import Rope
+from phonofilm.network.ports import DiTTime, Pooled
 from phonofilm.recipes import nava, uniavgen
-from phonofilm.train.codecs import pocket as pocket_codecs
+from phonofilm.recipes import pocket as pocket_codecs
+from phonofilm.recipes.lookup import find_recipe
 
 TRAINING = Training(
     num_frames=(49,),
@@ -55,7 +56,8 @@ class Loudness:
 def every_task():
     """A JoVA of one layer of each kind, "trained" for every task that has a name, and for a reference voice."""
     study = find_recipe("jova_study")
-    stream = {"width": 32, "heads": 2, "mlp": 64, "time": 16, "rope": Rope(sizes=(8, 4, 4)), "pooled": 32}
+    sizes = {"width": 32, "heads": 2, "mlp": 64, "rope": Rope(sizes=(8, 4, 4))}
+    stream = {**sizes, "time": DiTTime(width=16), "pooled": Pooled(channels=32)}
     model = replace(
         study.model,
         video=replace(study.model.video, channels=4 * 4, beside=(4 + 4) * 4, **stream),

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from phonofilm.architectures.nava import NAVA, TimbreInContext, TimbreOverSentinel
-from phonofilm.network.backbone import ConvTowerConfig, TowerConfig
 from phonofilm.network.context import VoicedFeatures
 from phonofilm.network.layers import Rope
+from phonofilm.network.ports import ConvEmbed, StreamConfig, WanTime
 from phonofilm.recipes.nava import nava_release, renames
 
 RENAMES = renames(2, 2)
@@ -13,11 +13,12 @@ RENAMES = renames(2, 2)
 
 def network(voice: type[TimbreInContext]) -> NAVA:
     """Two layers of both kinds, width 24; tokens of 3 channels times 4 cells, and of 4 channels."""
-    sizes = {"width": 24, "heads": 2, "mlp": 32}
+    rope = Rope(sizes=(4, 4, 4))
+    video = StreamConfig(channels=12, width=24, heads=2, mlp=32, rope=rope, time=WanTime())
     return NAVA(
-        video=TowerConfig(channels=12, rope=Rope(sizes=(4, 4, 4)), **sizes),
-        audio=ConvTowerConfig(
-            channels=4, kernel=7, inner=64, rope=Rope(sizes=(4, 4, 4), scale=(0.24, 1.0, 1.0)), **sizes
+        video=video,
+        audio=replace(
+            video, channels=4, embed=ConvEmbed(kernel=7, inner=64), rope=replace(rope, scale=(0.24, 1.0, 1.0))
         ),
         text=VoicedFeatures(text=("text", 12), marks="sentinels"),
         voice=voice(channels=8),

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from phonofilm.architectures.ovi import Ovi
-from phonofilm.network.backbone import ConvTowerConfig, TowerConfig
 from phonofilm.network.context import TowerText
 from phonofilm.network.layers import Rope
+from phonofilm.network.ports import ConvEmbed, StreamConfig, WanTime
 from phonofilm.recipes.ovi import FRESH, RENAMES, SLOW, WAN, ovi_paper
 
 __all__ = ["FRESH", "RENAMES", "WAN", "small"]
@@ -13,11 +13,12 @@ __all__ = ["FRESH", "RENAMES", "WAN", "small"]
 
 def small():
     """Two blocks of width 24; tokens of 3 channels times 4 cells, and of 4 channels."""
-    sizes = {"width": 24, "heads": 2, "mlp": 32}
+    rope = Rope(sizes=(4, 4, 4))
+    video = StreamConfig(channels=12, width=24, heads=2, mlp=32, rope=rope, time=WanTime())
     model = Ovi(
-        video=TowerConfig(channels=12, rope=Rope(sizes=(4, 4, 4)), **sizes),
-        audio=ConvTowerConfig(
-            channels=4, kernel=7, inner=64, rope=Rope(sizes=(4, 4, 4), scale=(SLOW, 1.0, 1.0)), **sizes
+        video=video,
+        audio=replace(
+            video, channels=4, embed=ConvEmbed(kernel=7, inner=64), rope=replace(rope, scale=(SLOW, 1.0, 1.0))
         ),
         text=TowerText(video=("video_text", 12), audio=("audio_text", 12)),
         num_blocks=2,

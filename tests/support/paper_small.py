@@ -10,7 +10,7 @@ from transformers import ByT5Tokenizer, T5Config, T5EncoderModel, UMT5Config, UM
 from phonofilm.architectures.ccl import CCL
 from phonofilm.architectures.jova import JoVA
 from phonofilm.architectures.nava import TimbreOverSentinel
-from phonofilm.architectures.uniavgen import InteractionLayer, PairedLayer, ReleasedMelConfig, UniAVGen
+from phonofilm.architectures.uniavgen import InteractionLayer, PairedLayer, UniAVGen
 from phonofilm.checkpoints.folder import Training, save_checkpoint
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
@@ -18,9 +18,9 @@ from phonofilm.codecs.mel_codec import MelCodec
 from phonofilm.codecs.video import VideoCodec
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders.trained_speaker import TrainedSpeaker
-from phonofilm.network.backbone import StreamConfig, TowerConfig
 from phonofilm.network.context import CharacterText, EmbeddedText, TowerText
 from phonofilm.network.layers import CrossAttention, Rope
+from phonofilm.network.ports import DiTTime, MLPEmbed, StreamConfig, WanTime
 from phonofilm.recipes.ccl import ccl_paper
 from phonofilm.recipes.jova import CELLS, MASKS, jova_paper
 from phonofilm.recipes.nava import nava_release
@@ -80,10 +80,10 @@ def small(experiment, model, video, audio):
 
 
 def jova():
-    stream = {**WIDTH, "time": 24, "rope": ROPE}
+    audio = StreamConfig(channels=4, rope=ROPE, time=DiTTime(width=24), **WIDTH)
     model = JoVA(
-        video=StreamConfig(channels=3 * CELLS, beside=(3 + MASKS) * CELLS, **stream),
-        audio=StreamConfig(channels=4, **stream),
+        video=replace(audio, channels=3 * CELLS, beside=(3 + MASKS) * CELLS),
+        audio=audio,
         text=EmbeddedText(fields=(("t5", 12),)),
         num_dual=1,
         num_single=1,
@@ -93,8 +93,8 @@ def jova():
 
 def ccl():
     model = CCL(
-        video=TowerConfig(channels=12, rope=ROPE, **WIDTH),
-        audio=TowerConfig(channels=4, rope=Rope(sizes=(12, 0, 0)), **WIDTH),
+        video=StreamConfig(channels=12, rope=ROPE, time=WanTime(), **WIDTH),
+        audio=StreamConfig(channels=4, rope=Rope(sizes=(12, 0, 0)), time=WanTime(), **WIDTH),
         text=TowerText(video=("text", 12), audio=("text", 12)),
         text_attention=CrossAttention,
         num_blocks=2,
@@ -118,8 +118,14 @@ def nava():
 
 def uniavgen():
     model = UniAVGen(
-        video=TowerConfig(channels=12, rope=ROPE, **WIDTH),
-        audio=ReleasedMelConfig(channels=80, rope=Rope(sizes=(12, 0, 0)), **WIDTH),
+        video=StreamConfig(channels=12, rope=ROPE, time=WanTime(), **WIDTH),
+        audio=StreamConfig(
+            channels=80,
+            rope=Rope(sizes=(12, 0, 0)),
+            embed=MLPEmbed(),
+            time=WanTime(clean_references=False),
+            **WIDTH,
+        ),
         text=CharacterText(caption=("caption", 12), speech="speech", characters=len(CHARACTERS) + 1, inner=8, depth=1),
         layers=(InteractionLayer, PairedLayer),
         interaction=replace(released_interaction(torch.bfloat16), space=ROPE, place=ROPE),

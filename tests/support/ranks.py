@@ -8,11 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from phonofilm.recipes.lookup import find_recipe, recipe_names
 from safetensors.torch import save_file
 from training import CODES, GEOMETRY, Noise, tiny
 
+from phonofilm.network.ports import Pooled
 from phonofilm.recipes.experiment import Experiment, MuonOptim, Optim, Train
+from phonofilm.recipes.lookup import find_recipe, recipe_names
 from phonofilm.train import parallel
 from phonofilm.train.ema import whole
 from phonofilm.train.loop import Origin, advance, start, train
@@ -26,12 +27,14 @@ PATIENCE = timedelta(minutes=5)
 
 def thin(numbers, width):
     """A record of a network's numbers with one head a stream, short MLPs, and text as wide as the video."""
+    if isinstance(numbers, Pooled):
+        return Pooled(channels=width)
     if not is_dataclass(numbers) or isinstance(numbers, type):
         return numbers
-    sizes = {"heads": 1, "mlp": 32, "inner": width, "pooled": width}
+    sizes = {"heads": 1, "mlp": 32, "inner": width}
     own = {name: getattr(numbers, name) for name in (field.name for field in fields(numbers))}
     new = {name: sizes.get(name, thin(value, width)) for name, value in own.items()}
-    return replace(numbers, **new | ({"width": own["width"] // own["heads"]} if "width" in own else {}))
+    return replace(numbers, **new | ({"width": own["width"] // own["heads"]} if "heads" in own else {}))
 
 
 def small(name, way) -> Experiment:

@@ -4,7 +4,6 @@ import sys
 from dataclasses import dataclass, replace
 
 import torch
-from phonofilm.recipes.lookup import find_recipe
 
 from phonofilm.data.samples import Codes, Sample
 from phonofilm.diffusion.tasks import Reference
@@ -12,7 +11,9 @@ from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
 from phonofilm.network.context import PooledText
 from phonofilm.network.layers import Rope
+from phonofilm.network.ports import DiTTime, Pooled
 from phonofilm.recipes.experiment import Experiment, Optim, Train
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Grid, Prompt
 
 CODES = Codes(temporal_stride=4, spatial_stride=16, video_channels=4, sample_rate=16000, hop=512, audio_channels=20)
@@ -63,7 +64,8 @@ class Noise:
 def tiny(**settings) -> Experiment:
     """jova_pocket with one layer of width 32."""
     pocket = find_recipe("jova_pocket")
-    stream = {"width": 32, "heads": 2, "mlp": 64, "time": 16, "rope": Rope(sizes=(8, 4, 4)), "pooled": 32}
+    sizes = {"width": 32, "heads": 2, "mlp": 64, "rope": Rope(sizes=(8, 4, 4))}
+    stream = {**sizes, "time": DiTTime(width=16), "pooled": Pooled(channels=32)}
     model = replace(
         pocket.model,
         video=replace(pocket.model.video, channels=4 * 4, beside=(4 + 4) * 4, **stream),

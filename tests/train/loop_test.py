@@ -126,7 +126,7 @@ def test_validation_compares_checkpoints_on_the_same_clips(tmp_path):
 
 def test_a_folder_holds_one_run(tmp_path):
     train(tiny(steps=1), Noise(), tmp_path, origin=CPU)
-    with pytest.raises(UserError, match="another train"):
+    with pytest.raises(UserError, match="holds a run with train.seed 3, now 4: choose another folder"):
         train(tiny(steps=1, seed=4), Noise(), tmp_path, origin=CPU)
     with pytest.raises(UserError, match="'mirror': shard or replicate"):
         train(tiny(steps=1, parallel="mirror"), Noise(), tmp_path, origin=CPU)

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from phonofilm.recipes.lookup import find_recipe, recipe_names
 from training import Noise, tiny
 
 from phonofilm.recipes.experiment import MuonOptim, Optim, PartsOptim
+from phonofilm.recipes.lookup import find_recipe, recipe_names
 from phonofilm.train import optim
 from phonofilm.train.loop import Origin, Watch, train
 

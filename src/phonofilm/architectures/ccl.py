@@ -19,10 +19,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.network.backbone import Backbone, TowerConfig
+from phonofilm.network.backbone import Backbone
 from phonofilm.network.blocks import Context, Hidden, State, WanLayer, with_tokens
 from phonofilm.network.context import ByteContext, ByteText, TowerText
 from phonofilm.network.layers import CrossAttention, Rope, Rotation, TowerProjection, attend, init_linear, rope, rotate
+from phonofilm.network.ports import Port, StreamConfig, WanTime, check_time
 from phonofilm.types import AVInput, Grid
 
 
@@ -138,7 +139,7 @@ class CrossModalContextAttention(nn.Module):
     state that the paper argues against; with some it adds what the network has learnt to say of an absent partner.
     """
 
-    def __init__(self, own: TowerConfig, other: TowerConfig, num_context: int, positions: Rope) -> None:
+    def __init__(self, own: StreamConfig, other: StreamConfig, num_context: int, positions: Rope) -> None:
         super().__init__()
         self.rope = positions
         self.norm_own = nn.LayerNorm(own.width, eps=1e-6)
@@ -180,9 +181,8 @@ class CrossModalContextAttention(nn.Module):
             torch.cat((always.to(part.dtype).expand(total, -1, -1, -1), _picked(part, windows.keys)), dim=1)
             for always, part in zip(context, (k, v))
         )
-        mask = None
-        if windows.inside is not None:
-            mask = F.pad(windows.inside, (context[0].shape[1], 0), value=True).repeat(len(q), 1)
+        inside, before = windows.inside, context[0].shape[1]
+        mask = None if inside is None else F.pad(inside, (before, 0), value=True).repeat(len(q), 1)
         done = attend(_picked(q.to(v.dtype), windows.queries), k, v, mask)
         return done.unflatten(0, (len(q), groups)).flatten(1, 2).index_select(1, windows.back)
 
@@ -257,8 +257,8 @@ class SharedText(nn.Module):
 class CCL:
     """Numbers of a CCL network."""
 
-    video: TowerConfig
-    audio: TowerConfig
+    video: StreamConfig
+    audio: StreamConfig
     text: ByteText | TowerText
     text_attention: type[CrossAttention]
     """The text's attention: ``RotaryCrossAttention`` where it has seconds (``ByteText``), else ``CrossAttention``."""
@@ -271,6 +271,7 @@ class CCL:
     block: type[CCLBlock] = CCLBlock
 
     def __post_init__(self) -> None:
+        check_time(WanTime, self.video, self.audio)
         if isinstance(self.text, ByteText) and self.video.rope != self.audio.rope:
             raise ValueError(
                 f"text with seconds needs equal RoPE: video {self.video.rope}, audio {self.audio.rope}; "
@@ -284,16 +285,15 @@ class CCL:
         """Names of the conditions that an input must bring."""
         return self.text.fields
 
-    def shared(self, stream: TowerConfig) -> Rope:
+    def shared(self, stream: StreamConfig) -> Rope:
         """Positions where the streams meet: a stream's band for time turns, those for rows and columns stand still."""
         return dataclasses.replace(stream.rope, scale=(self.rate, 0.0, 0.0))
 
     def build(self) -> Backbone:
         """The network with fresh weights."""
-        video, audio = self.video.width, self.audio.width
         if isinstance(self.text, ByteText):
-            context = SharedText(self.text.build(video, self.video.rope), video, audio)
+            context = SharedText(self.text.build(self.video.width, self.video.rope), self.video.width, self.audio.width)
         else:
-            context = self.text.build(video, audio)
+            context = self.text.build(self.video.width, self.audio.width)
         blocks = nn.ModuleList(self.block(self) for _ in range(self.num_blocks))
-        return Backbone(self.video.port(), self.audio.port(), context, blocks)
+        return Backbone(Port(self.video), Port(self.audio), context, blocks)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from phonofilm.network.backbone import Backbone, StreamConfig
+from phonofilm.network.backbone import Backbone
 from phonofilm.network.blocks import Before, Hidden, Sequence, Side, State, join, joint_attention, text_of, tokens_of
 from phonofilm.network.context import ByteText, EmbeddedText
 from phonofilm.network.layers import init_linear
+from phonofilm.network.ports import DiTTime, Port, StreamConfig, check_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class JoVA:
     num_single: int
 
     def __post_init__(self) -> None:
+        check_time(DiTTime, self.video, self.audio)
         video, audio = ((s.width, s.heads, s.rope) for s in (self.video, self.audio))
         if video != audio:
             raise ValueError(f"one attention needs equal widths, heads and RoPE: video {video}, audio {audio}")
@@ -43,8 +45,8 @@ class JoVA:
     def build(self) -> Backbone:
         """The network with fresh weights; gates and outputs start at zero."""
         backbone = Backbone(
-            video=self.video.port(),
-            audio=self.audio.port(),
+            video=Port(self.video),
+            audio=Port(self.audio),
             context=self.text.build(self.video.width, self.video.rope),
             blocks=nn.ModuleList(
                 [Dual(self.video, self.audio) for _ in range(self.num_dual)]
@@ -66,8 +68,8 @@ class Dual(nn.Module):
 
     def __init__(self, video: StreamConfig, audio: StreamConfig) -> None:
         super().__init__()
-        self.video, self.video_text = Side(video), Side(video)
-        self.audio, self.audio_text = Side(audio), Side(audio)
+        self.video, self.video_text = (Side(video, video.time_channels) for _ in range(2))
+        self.audio, self.audio_text = (Side(audio, audio.time_channels) for _ in range(2))
 
     def forward(self, state: State) -> State:
         """One joint attention; every weight set then goes on with its own tokens."""
@@ -88,7 +90,7 @@ class Single(nn.Module):
 
     def __init__(self, video: StreamConfig, audio: StreamConfig) -> None:
         super().__init__()
-        self.video, self.audio = Side(video), Side(audio)
+        self.video, self.audio = (Side(stream, stream.time_channels) for stream in (video, audio))
 
     def forward(self, state: State) -> State:
         """One joint attention over both joined runs of tokens."""

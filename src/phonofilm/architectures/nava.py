@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from phonofilm.network.backbone import Backbone, ConvTowerConfig, TowerConfig
+from phonofilm.network.backbone import Backbone
 from phonofilm.network.blocks import Before, Context, Hidden, State, Width, joint_attention, with_tokens
 from phonofilm.network.context import VoicedBytes, VoicedFeatures
 from phonofilm.network.layers import (
@@ -27,6 +27,7 @@ from phonofilm.network.layers import (
     init_linear,
     modulate,
 )
+from phonofilm.network.ports import Port, StreamConfig, WanTime, check_time
 from phonofilm.types import AVInput, Tokens
 
 NO_VOICE = 1e-6
@@ -214,17 +215,21 @@ class UnifiedFusionLayer(JointLayer):
 class NAVA:
     """Numbers of a NAVA network."""
 
-    video: TowerConfig
-    audio: ConvTowerConfig
+    video: StreamConfig
+    audio: StreamConfig
     text: VoicedBytes | VoicedFeatures
     voice: TimbreInContext
     num_align: int
     num_fuse: int
 
     def __post_init__(self) -> None:
+        check_time(WanTime, self.video, self.audio)
         video, audio = ((s.width, s.heads, s.mlp, s.rope.sizes, s.rope.theta) for s in (self.video, self.audio))
         if video != audio:
             raise ValueError(f"shared layers need equal width, heads, MLP and RoPE: video {video}, audio {audio}")
+        video, audio = ((s.time, s.pooled) for s in (self.video, self.audio))
+        if video != audio:
+            raise ValueError(f"shared time layers need equal time and pooled text: video {video}, audio {audio}")
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -233,11 +238,10 @@ class NAVA:
 
     def build(self) -> Backbone:
         """The network with fresh weights; outputs start at zero."""
-        video, audio = self.video.port(), self.audio.port()
-        audio.time = SharedTimeEmbedding(video.time)
+        video = Port(self.video)
         backbone = Backbone(
             video=video,
-            audio=audio,
+            audio=Port(self.audio, time=SharedTimeEmbedding(video.time)),
             context=VoicedContext(self.text, self.voice, self.video.width, self.video.rope),
             blocks=nn.ModuleList(
                 [HierarchicalAlignmentLayer(self.video, self.text.text_attention) for _ in range(self.num_align)]

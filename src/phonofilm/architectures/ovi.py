@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from phonofilm.network.backbone import Backbone, TowerConfig
+from phonofilm.network.backbone import Backbone
 from phonofilm.network.blocks import Hidden, State, WanLayer, Width, with_tokens
 from phonofilm.network.context import ByteText, TowerText
 from phonofilm.network.layers import CrossAttention, Keys, RotaryCrossAttention, Rotation, attend, init_linear, rotate
+from phonofilm.network.ports import Port, StreamConfig, WanTime, check_time
 
 FUSION_SCALE = 0.1
 """What the first weights of the keys and values of the other stream are multiplied with (ovi/modules/fusion.py)."""
@@ -27,13 +28,13 @@ FUSION_SCALE = 0.1
 class Ovi:
     """Numbers of an Ovi network whose text comes from a frozen encoder and has no positions."""
 
-    video: TowerConfig
-    audio: TowerConfig
+    video: StreamConfig
+    audio: StreamConfig
     text: TowerText
     num_blocks: int
 
     def __post_init__(self) -> None:
-        check_equal(self.video, self.audio)
+        check_streams(self.video, self.audio)
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -43,22 +44,25 @@ class Ovi:
     def build(self) -> Backbone:
         """The network with fresh weights; outputs start at zero."""
         context = self.text.build(self.video.width, self.audio.width)
-        return backbone(self.video, self.audio, context, blocks(self.video, self.num_blocks, CrossAttention))
+        return backbone(
+            self.video, self.audio, context, blocks(self.video, self.audio, self.num_blocks, CrossAttention)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ByteOvi:
     """Numbers of an Ovi network that learns to read characters; these have seconds, as the tokens have."""
 
-    video: TowerConfig
-    audio: TowerConfig
+    video: StreamConfig
+    audio: StreamConfig
     text: ByteText
     num_blocks: int
 
     def __post_init__(self) -> None:
-        check_equal(self.video, self.audio)
-        if self.video.rope != self.audio.rope:
-            raise ValueError(f"one text is read by both streams: RoPE {self.video.rope} and {self.audio.rope} differ")
+        check_streams(self.video, self.audio)
+        video, audio = ((s.width, s.rope) for s in (self.video, self.audio))
+        if video != audio:
+            raise ValueError(f"streams that read one text need equal width and RoPE: video {video}, audio {audio}")
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -68,27 +72,29 @@ class ByteOvi:
     def build(self) -> Backbone:
         """The network with fresh weights; outputs start at zero."""
         context = self.text.build(self.video.width, self.video.rope)
-        return backbone(self.video, self.audio, context, blocks(self.video, self.num_blocks, RotaryCrossAttention))
+        return backbone(
+            self.video, self.audio, context, blocks(self.video, self.audio, self.num_blocks, RotaryCrossAttention)
+        )
 
 
-def check_equal(video: TowerConfig, audio: TowerConfig) -> None:
-    """Towers that differ in what their shared attention needs are a ValueError."""
-    one, other = ((s.width, s.heads, s.mlp, s.rope.sizes) for s in (video, audio))
-    if one != other:
-        raise ValueError(f"Ovi's towers are equal in width, heads, MLP and RoPE sizes: video {one}, audio {other}")
+def check_streams(video: StreamConfig, audio: StreamConfig) -> None:
+    """Raise ``ValueError`` for streams that cannot read each other. The release's are equal in all but their ports."""
+    check_time(WanTime, video, audio)
+    if video.rope.sizes != audio.rope.sizes:
+        raise ValueError(f"queries meet keys of equal RoPE sizes: video {video.rope.sizes}, audio {audio.rope.sizes}")
 
 
-def blocks(numbers: Width, count: int, text_attention: type[CrossAttention]) -> nn.ModuleList:
+def blocks(video: Width, audio: Width, count: int, text_attention: type[CrossAttention]) -> nn.ModuleList:
     """So many blocks with fresh weights."""
-    made = nn.ModuleList(OviBlock(numbers, numbers, text_attention) for _ in range(count))
+    made = nn.ModuleList(OviBlock(video, audio, text_attention) for _ in range(count))
     made.apply(init_linear)
     made.apply(shrink_fusion)
     return made
 
 
-def backbone(video: TowerConfig, audio: TowerConfig, context: nn.Module, blocks: nn.ModuleList) -> Backbone:
+def backbone(video: StreamConfig, audio: StreamConfig, context: nn.Module, blocks: nn.ModuleList) -> Backbone:
     """The skeleton around the blocks."""
-    return Backbone(video=video.port(), audio=audio.port(), context=context, blocks=blocks)
+    return Backbone(video=Port(video), audio=Port(audio), context=context, blocks=blocks)
 
 
 def shrink_fusion(module: nn.Module) -> None:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from phonofilm.network.alignment import FrameRule, WindowRule, group_by_frame
-from phonofilm.network.backbone import Backbone, TowerConfig, TowerPort
-from phonofilm.network.blocks import Context, Hidden, State, WanLayer, Width, with_tokens
-from phonofilm.network.context import ByteText, CharacterText, text_mlp
+from phonofilm.network.backbone import Backbone
+from phonofilm.network.blocks import Hidden, State, WanLayer, Width, with_tokens
+from phonofilm.network.context import ByteText, CharacterText
 from phonofilm.network.layers import (
     CrossAttention,
     OutputModulation,
@@ -33,7 +33,8 @@ from phonofilm.network.layers import (
     rope,
     rotate,
 )
-from phonofilm.types import Grid, Stream
+from phonofilm.network.ports import Port, StreamConfig, WanTime, check_time
+from phonofilm.types import Grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +55,14 @@ class Interaction:
 class DualBranch:
     """Numbers of two towers that meet where their layers say so."""
 
-    video: TowerConfig
-    audio: TowerConfig
+    video: StreamConfig
+    audio: StreamConfig
     layers: tuple[type[PairedLayer], ...]
     """One class for each layer; the paper's are (InteractionLayer, PairedLayer) in turns."""
     interaction: Interaction
 
     def __post_init__(self) -> None:
+        check_time(WanTime, self.video, self.audio)
         heads = {s.width // s.heads for s in (self.video, self.audio)}
         heads |= {sum(r.sizes) for r in (self.interaction.space, self.interaction.place)}
         if len(heads) != 1:
@@ -70,7 +72,7 @@ class DualBranch:
         """The network with fresh weights; what is exchanged starts at zero. ``text_attention`` is for video."""
         met = [sum(issubclass(kind, InteractionLayer) for kind in self.layers[:i]) for i in range(len(self.layers))]
         layers = [kind(self, text_attention, index) for kind, index in zip(self.layers, met)]
-        backbone = Backbone(self.video.port(), self.audio.port(), context, nn.ModuleList(layers))
+        backbone = Backbone(Port(self.video), Port(self.audio), context, nn.ModuleList(layers))
         backbone.blocks.apply(_init)
         return backbone
 
@@ -245,42 +247,3 @@ def _init(module: nn.Module) -> None:
     if isinstance(module, A2VAligner | V2AAligner):
         nn.init.zeros_(module.out.weight)
         nn.init.zeros_(module.out.bias)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MelConfig(TowerConfig):
-    """A stream of log-mel frames, one a token, that enters through two layers."""
-
-    def port(self) -> MelPort:
-        """The stream's way into and out of the network."""
-        return MelPort(self)
-
-
-class MelPort(TowerPort):
-    """Linear, GELU (tanh form), linear on the way in."""
-
-    def __init__(self, config: TowerConfig) -> None:
-        super().__init__(config)
-        self.enter_x = text_mlp(config.channels + config.beside, config.width)
-        self.padding = nn.Parameter(torch.randn(config.width))
-        """Stands behind clips that are shorter than the rest of a batch in the authors' training. Batches here hold
-        clips of one length, so nothing reads it; it is there for published weights to come and go whole."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReleasedMelConfig(MelConfig):
-    """The same with the release's noise levels of references."""
-
-    def port(self) -> ReleasedMelPort:
-        """The stream's way into and out of the network."""
-        return ReleasedMelPort(self)
-
-
-class ReleasedMelPort(MelPort):
-    """A reference voice is modulated at the level of the clip, though it is clean (wan/modules/model.py, ``ta``)."""
-
-    def enter(self, stream: Stream, ctx: Context) -> Hidden:
-        """Only tokens of the grid count as given."""
-        hidden = super().enter(stream, ctx)
-        reference = torch.arange(stream.x.shape[1], device=stream.x.device) >= stream.grid.tokens
-        return dataclasses.replace(hidden, given=hidden.given & ~reference)

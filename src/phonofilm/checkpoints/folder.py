@@ -1,8 +1,8 @@
 """Checkpoint folders: a network beside its codecs, laid out like a diffusers repository, and how they load.
 
-``model_index.json``, ``transformer/``, ``vae/``, ``audio_vae/``, ``vocoder/`` and ``experiment.json``: the recipe's
-name and numbers, what the model was trained on, its figures and the library's version. Only safetensors are read,
-and strictly: a missing or surplus tensor is an error.
+``model_index.json``, ``transformer/``, ``vae/``, ``audio_vae/``, ``vocoder/`` and ``experiment.json``: the record of
+the recipe (``recipes.record``), what the model was trained on, its figures and the library's version. Only safetensors
+are read, and strictly: a missing or surplus tensor is an error.
 """
 
 from __future__ import annotations
@@ -14,29 +14,42 @@ import shutil
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from jaxtyping import Float, Int8
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from phonofilm.checkpoints.format1 import format1_numbers
 from phonofilm.codecs import loading as codecs
 from phonofilm.codecs import protocols
 from phonofilm.encoders import characters, features, trained_speaker
 from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import entries, shards
+from phonofilm.files.stored_json import entry, read_json, shown, typed
 from phonofilm.network.backbone import Backbone
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.lookup import find_recipe
+from phonofilm.recipes.record import difference, name_of, record, without
 from phonofilm.version import __version__
 
-FORMAT = 1
+FORMAT, NUMBERS_ONLY = 2, 1
+"""Of ``experiment.json``; that of phonofilm 0.1.0 has the network's numbers alone, without the names of classes."""
+UNREAD = (
+    "name",
+    *("video_codec", "audio_codec"),  # a folder brings its own
+    *("stages", "data", "density", "losses", "dropout", "link_dropout", "regions", "optim", "train"),
+)
+"""Fields of a recipe that generation does not read: a folder whose record differs in them loads all the same."""
+RECORD = "experiment.json"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 NEEDED = ("vae", "vocoder")
 """Parts without which no clip can be made."""
 BESIDE = (*codecs.PARTS, features.NETWORK, features.TOKENIZER, trained_speaker.FOLDER, characters.LIST)
 """What a folder may hold beside the network, in the order in which it is copied."""
+MOST_FRAMES, MOST_LETTERS = 1_000_000, 1000
+"""No clip that anybody trains on has more pixel frames, and nobody says more letters in a second."""
 SCALE = ".scale"
 """Behind the name of a tensor: the scales of its rows, where it is stored in 8 bits."""
 
@@ -92,17 +105,18 @@ def save_checkpoint(
 def describe_checkpoint(folder: Path, experiment: Experiment, training: Training) -> None:
     """Write what stands beside the weights: ``experiment.json``, ``model_index.json`` and the network's numbers."""
     _write_json(
-        folder / "transformer/config.json", {"_class_name": type(experiment.model).__name__, **_numbers(experiment)}
+        folder / "transformer/config.json",
+        {"_class_name": name_of(type(experiment.model))} | without(record(experiment.model), ["is"]),
     )
     _write_json(folder / "model_index.json", _index(experiment))
     content = {
         "format": FORMAT,
         "version": __version__,
         "recipe": experiment.name,
-        "model": _numbers(experiment),
+        "experiment": record(experiment),
         "training": dataclasses.asdict(training),
     }
-    _write_json(folder / "experiment.json", content)
+    _write_json(folder / RECORD, content)
 
 
 def copy_beside(folders: Sequence[Path], out: Path) -> None:
@@ -126,14 +140,13 @@ def load_checkpoint(folder: str | Path, *, recipe: str | None = None, device: st
     """Load a folder for generation, in float32.
 
     The recipe is the one that ``experiment.json`` names, which must be inside phonofilm; ``recipe`` names another,
-    which may be foreign code. Raises ``UserError`` for a folder that is none, a newer format, or numbers that differ
-    from the recipe's.
+    which may be foreign code. Raises ``UserError`` for a folder that is none, an unknown format, or a record that
+    differs from the recipe's in what generation reads.
     """
     folder = Path(folder)
     content = read_experiment(folder)
-    experiment = find_recipe(recipe) if recipe else find_recipe(str(content["recipe"]), foreign=False)
-    if content["model"] != json.loads(json.dumps(_numbers(experiment), default=str)):
-        raise UserError(f"{folder} has other numbers than recipe {experiment.name!r}: name its recipe with --recipe")
+    experiment = find_recipe(recipe) if recipe else find_recipe(content["recipe"], foreign=False)
+    check_recipe(folder, content, experiment)
     video, audio = load_codecs(folder, experiment)
     backbone = experiment.model.build()
     load_shards(backbone, shards(folder / WEIGHTS))
@@ -142,7 +155,7 @@ def load_checkpoint(folder: str | Path, *, recipe: str | None = None, device: st
         backbone=backbone.eval().requires_grad_(False).to(device),
         video_codec=video.to(device),
         audio_codec=audio.to(device),
-        training=_training(content["training"]),
+        training=_training(content["training"], folder / RECORD),
         hash=hash_of(shards(folder / WEIGHTS)),
     )
 
@@ -177,17 +190,35 @@ def hash_of(paths: Sequence[Path]) -> str:
 
 
 def read_experiment(folder: Path) -> dict:
-    """The content of ``experiment.json``; ``UserError`` where there is none or its format is unknown."""
-    path = folder / "experiment.json"
+    """The content of ``experiment.json``; ``UserError`` where there is none, or that names what is wrong."""
+    path = folder / RECORD
     if not path.is_file() or not shards(folder / WEIGHTS):
-        raise UserError(f"no model in {folder}: it needs experiment.json and {WEIGHTS}")
-    try:
-        content = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
-    if content.get("format") != FORMAT:
-        raise UserError(f"{path} has format {content.get('format')!r}, this phonofilm reads {FORMAT}: update phonofilm")
+        raise UserError(f"no model in {folder}: it needs {RECORD} and {WEIGHTS}")
+    content = read_json(path)
+    if entry(content, "format", int, path) not in (FORMAT, NUMBERS_ONLY):
+        raise UserError(
+            f"{path} has format {content['format']}, this phonofilm reads {NUMBERS_ONLY} and {FORMAT}: update phonofilm"
+        )
+    for name in ("recipe", "version"):
+        entry(content, name, str, path)
+    entry(content, "experiment" if content["format"] == FORMAT else "model", dict, path)
+    _training(entry(content, "training", dict, path), path)
     return content
+
+
+def check_recipe(folder: Path, content: Mapping[str, Any], experiment: Experiment) -> None:
+    """Raise ``UserError`` that names the first thing in which a folder's record differs from a recipe.
+
+    A folder of format 1 is held against the network's numbers alone: it says nothing more.
+    """
+    if content["format"] == NUMBERS_ONLY:
+        found = difference(content["model"], numbers(experiment), "model")
+    else:
+        found = difference(without(content["experiment"], UNREAD), without(record(experiment), UNREAD))
+    if found:
+        raise UserError(
+            f"{folder} was made with another recipe than {experiment.name!r} is: {found}; name its own with --recipe"
+        )
 
 
 def load_strictly(backbone: torch.nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
@@ -259,30 +290,36 @@ def _rows(scale: Tensor, like: Tensor) -> Tensor:
     return scale.float().view(-1, *(1 for _ in like.shape[1:]))
 
 
-def _numbers(experiment: Experiment) -> dict:
-    return dataclasses.asdict(experiment.model)  # pyright: ignore[reportArgumentType]
+def numbers(experiment: Experiment) -> dict[str, Any]:
+    """A network's numbers as format 1 has them: without the names of their classes."""
+    return json.loads(json.dumps(format1_numbers(experiment.model), default=str))
 
 
 def _index(experiment: Experiment) -> dict[str, str | list[str]]:
     return {
         "_class_name": "phonofilm",
-        "transformer": ["phonofilm", type(experiment.model).__name__],
+        "transformer": ["phonofilm", name_of(type(experiment.model))],
         "vae": ["diffusers", "see vae/config.json"],
         "audio_vae": ["diffusers", "see audio_vae/config.json"],
         "vocoder": ["diffusers", "see vocoder/config.json"],
     }
 
 
-def _training(content: dict) -> Training:
-    known = {f.name for f in dataclasses.fields(Training)}
-    strange = sorted(content.keys() - known)
-    if strange:
-        raise UserError(f"experiment.json has unknown entries under training: {', '.join(strange)}")
-    values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in content.items()}
-    return Training(**values)
+def _training(content: Mapping[str, Any], path: Path) -> Training:
+    forms = get_type_hints(Training)
+    if strange := sorted(content.keys() - forms.keys()):
+        raise UserError(f"{path} has unknown entries under training: {', '.join(strange)}")
+    training = Training(**{n: typed(value, forms[n], f"training.{n}", path) for n, value in content.items()})
+    for name, values, low, high in (
+        ("num_frames", training.num_frames, 1, MOST_FRAMES),
+        ("letters_per_second", training.letters_per_second, 0, MOST_LETTERS),
+    ):
+        if any(not low <= value <= high for value in values):
+            raise UserError(f"{path}: training.{name} is {shown(values)}; accepted is from {low} to {high}")
+    return training
 
 
 def _write_json(path: Path, content: Mapping) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     partial.replace(path)

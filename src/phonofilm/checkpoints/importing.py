@@ -7,7 +7,6 @@ names that Wan has not. Rules are (regex, replacement) pairs, applied one after 
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import shutil
@@ -27,8 +26,9 @@ from phonofilm.codecs.licences import check_licences
 from phonofilm.encoders.features import NETWORK
 from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import INDEX, Stored, entries, shards
-from phonofilm.recipes.experiment import Experiment, listed_names
-from phonofilm.recipes.lookup import find_recipe, recipe_names
+from phonofilm.recipes.experiment import Experiment
+from phonofilm.recipes.lookup import find_module, find_recipe
+from phonofilm.recipes.record import record
 from phonofilm.recipes.wan_names import DIFFUSERS, Rules
 
 SHARD = 4 * 1024**3
@@ -101,6 +101,7 @@ def import_weights(
     plan = planned(source, recipe, init=init)
     if codecs:
         codecs.check(plan.experiment)
+    record(plan.experiment)  # refuses what no folder can describe, before gigabytes are written
     with appearing(folder) as unfinished:
         (unfinished / WEIGHTS).parent.mkdir()
         if codecs:
@@ -135,8 +136,7 @@ def appearing(folder: Path) -> Iterator[Path]:
 def planned(source: Path, recipe: str, *, init: bool = False) -> Plan:
     """Every tensor of the network with its source; ``UserError`` where the two do not fit each other."""
     experiment = find_recipe(recipe)
-    known = recipe_names() | listed_names("STUDIES")
-    module = importlib.import_module(recipe.split(":")[0] if ":" in recipe else known[recipe.split("/")[0]])
+    module = find_module("recipe", recipe)
     table = "WAN" if init else "RENAMES"
     if not hasattr(module, table):
         raise UserError(f"recipe {recipe!r} has no table of names for {'an initialisation' if init else 'an import'}")

@@ -11,7 +11,7 @@ from torch import nn
 
 from phonofilm.files.media import read_manifest
 from phonofilm.recipes.experiment import Experiment
-from phonofilm.recipes.lookup import find_recipe
+from phonofilm.recipes.lookup import find_recipe, names_of
 
 
 def show(name: str) -> str:
@@ -29,16 +29,13 @@ def show(name: str) -> str:
         return describe(find_recipe(name))
     content = read_experiment(find_model(name)[1])
     training = content["training"]
-    facts = {**training["notes"], **training["metrics"]}
+    facts = {**training.get("notes", {}), **training.get("metrics", {})}
     lines = [f"{name}: trained with phonofilm {content['version']}", *(f"  {key}: {facts[key]}" for key in facts)]
     return "\n".join([*lines, describe(find_recipe(content["recipe"], foreign=False))])
 
 
-def _recipes() -> dict[str, str]:
-    from phonofilm.recipes.experiment import listed_names
-    from phonofilm.recipes.lookup import recipe_names
-
-    return recipe_names() | listed_names("STUDIES")
+def _recipes() -> set[str]:
+    return {*names_of("recipe"), *names_of("study")}
 
 
 def describe(experiment: Experiment) -> str:

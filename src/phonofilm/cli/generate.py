@@ -17,7 +17,7 @@ from phonofilm.cli.clip_options import KEYS, ClipOptions, check_apart, options_o
 from phonofilm.errors import UserError
 
 if TYPE_CHECKING:
-    from phonofilm.generation.jobs import ClipJob
+    from phonofilm.types import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +50,13 @@ class Generate(ClipOptions):
         """Check everything that can be checked beforehand, load the model, write the clips."""
         check_number("steps", self.steps, low=1, high=1000)
         check_number("guidance", self.guidance, low=0, high=100)
-        jobs = self._jobs()
-        from phonofilm.generation.jobs import finished, make
+        requests = self._requests()
+        from phonofilm.generation.jobs import finished, make, resolved
         from phonofilm.generation.pipeline import load
 
         pipeline = load(self.model, device=self.device, recipe=self.recipe)
         pipeline = pipeline.adjusted(steps=self.steps, guidance=self.guidance)
+        jobs = resolved(pipeline, requests)
         done = {job.out: finished(pipeline, job) for job in jobs} if self.prompts is not None else {}
         for manifest in filter(None, done.values()):
             self._tell(manifest, None)
@@ -77,9 +78,7 @@ class Generate(ClipOptions):
         elif out is not None and self.prompts is None:
             tqdm.write(str(out))
 
-    def _jobs(self) -> list[ClipJob]:
-        from phonofilm.generation.jobs import ClipJob
-
+    def _requests(self) -> list[tuple[Request, Path]]:
         if self.prompts is None:
             out = self.out or Path("clip").with_suffix(self.suffix)
             if out.suffix.lower() != self.suffix:
@@ -87,14 +86,14 @@ class Generate(ClipOptions):
                 raise UserError(f"--out {out}: {what} written as {self.suffix[1:]}; end the name in {self.suffix}")
             place = check_place(out)
             check_apart(self, place)
-            return [ClipJob(request_of(self), place)]
+            return [(request_of(self), place)]
         for name, field in KEYS.items():
             if getattr(self, field.name) != field.default:
                 raise UserError(f"--{name} belongs into the lines of {self.prompts} when --prompts is given")
         folder = check_place(self.out or Path("clips"))
         if folder.is_file():
             raise UserError(f"--out {folder}: with --prompts it is a folder, this is a file")
-        return read_jobs(self.prompts, folder)
+        return read_requests(self.prompts, folder)
 
 
 @contextmanager
@@ -119,32 +118,30 @@ def check_place(path: Path) -> Path:
     return path
 
 
-def read_jobs(file: Path, folder: Path) -> list[ClipJob]:
-    """The jobs of a prompts file; raises ``UserError`` with the line that is wrong."""
+def read_requests(file: Path, folder: Path) -> list[tuple[Request, Path]]:
+    """The requests of a prompts file, each with the file to write; raises ``UserError`` with the line that is wrong."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--prompts {file}: cannot be read as text ({error})") from error
-    jobs = []
+    requests = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                jobs.append(read_job(line, folder, f"{number:05d}"))
+                requests.append(read_request(line, folder, f"{number:05d}"))
             except UserError as error:
                 raise UserError(f"{file}, line {number}: {error}") from error
-    if not jobs:
+    if not requests:
         raise UserError(f"--prompts {file}: holds no prompt; one JSON object a line is wanted")
-    names = [job.out.name for job in jobs]
+    names = [out.name for _, out in requests]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"--prompts {file}: two lines are named {name}")
-    return jobs
+    return requests
 
 
-def read_job(line: str, folder: Path, name: str) -> ClipJob:
-    """The job of one line."""
-    from phonofilm.generation.jobs import ClipJob
-
+def read_request(line: str, folder: Path, name: str) -> tuple[Request, Path]:
+    """The request of one line, and the file to write."""
     try:
         row = json.loads(line)
     except ValueError as error:
@@ -158,4 +155,4 @@ def read_job(line: str, folder: Path, name: str) -> ClipJob:
     options = options_of(row)
     out = folder / f"{name.removesuffix(options.suffix)}{options.suffix}"
     check_apart(options, out)
-    return ClipJob(request_of(options), out)
+    return request_of(options), out

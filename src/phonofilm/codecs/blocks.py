@@ -9,6 +9,7 @@ learned encoder: docs/log.md, 2026-11-21.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,7 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.codecs.folders import WEIGHTS, load_file_strictly, read_config
+from phonofilm.codecs.folders import WEIGHTS, built, load_file_strictly, read_config
+from phonofilm.errors import UserError
+from phonofilm.files.stored_json import entry
 
 FRAMES, SIZE = 4, 16
 """Pixel frames and pixels (each way) of a block."""
@@ -132,7 +135,7 @@ class BlockCodec(nn.Module):
         """Load from the ``vae`` folder inside a checkpoint folder; missing or surplus weights are an error."""
         part = Path(folder) / "vae"
         config = {name: value for name, value in read_config(part).items() if not name.startswith("_")}
-        codec = cls(**config)  # pyright: ignore[reportArgumentType]
+        codec = built(lambda: cls(**_checked(config, part / "config.json")), part, WEIGHTS)
         load_file_strictly(codec, part / WEIGHTS)
         return codec.eval().requires_grad_(False)
 
@@ -147,6 +150,17 @@ class BlockCodec(nn.Module):
             for name, tensor in self.state_dict().items()
         }
         save_file(state, part / WEIGHTS, metadata={"format": "pt"})
+
+
+def _checked(config: Mapping[str, object], path: Path) -> dict[str, int]:
+    names = ("channels", "width", "depth", "fine", "fine_depth")
+    if strange := sorted(config.keys() - {*names}):
+        raise UserError(f"{path} has the unknown entry {strange[0]!r}; accepted are {', '.join(names)}")
+    numbers = {name: entry(config, name, int, path) for name in names}
+    for name, value in numbers.items():
+        if not 1 <= value <= VALUES:
+            raise UserError(f"{path}: {name} is {value}; accepted is from 1 to {VALUES}")
+    return numbers
 
 
 def to_blocks(video: Float[Tensor, "B 3 T H W"]) -> Float[Tensor, "B t h w V"]:

@@ -10,8 +10,10 @@ no seam has to be drawn.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import torch
 from jaxtyping import Float
@@ -20,7 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from phonofilm.codecs.blocks import CELL, FRAMES, SIZE, VALUES, BlockCodec, to_blocks
-from phonofilm.codecs.folders import WEIGHTS, load_file_strictly, read_config
+from phonofilm.codecs.folders import WEIGHTS, built, load_file_strictly, read_config
+from phonofilm.errors import UserError
+from phonofilm.files.stored_json import entry
 
 NORM_FLOOR = 0.1
 """Mean square below which features are not brought to unit scale, so that flat areas stay flat."""
@@ -201,9 +205,8 @@ class ConvCodec(nn.Module):
     def load(cls, folder: str | Path) -> ConvCodec:
         """Load from the ``vae`` folder inside a checkpoint folder; missing or surplus weights are an error."""
         part = Path(folder) / "vae"
-        stored = {name: value for name, value in read_config(part).items() if not name.startswith("_")}
-        numbers = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
-        codec = cls(ConvConfig(**numbers))  # pyright: ignore[reportArgumentType]
+        config = {name: value for name, value in read_config(part).items() if not name.startswith("_")}
+        codec = built(lambda: cls(_checked(config, part / "config.json")), part, WEIGHTS)
         load_file_strictly(codec, part / WEIGHTS)
         return codec.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # pyright: ignore[reportCallIssue]
 
@@ -219,6 +222,17 @@ class ConvCodec(nn.Module):
             for name, tensor in self.state_dict().items()
         }
         save_file(state, part / WEIGHTS, metadata={"format": "pt"})
+
+
+def _checked(config: Mapping[str, object], path: Path) -> ConvConfig:
+    forms = get_type_hints(ConvConfig)
+    if strange := sorted(config.keys() - forms.keys()):
+        raise UserError(f"{path} has the unknown entry {strange[0]!r}; accepted are {', '.join(forms)}")
+    numbers = {name: entry(config, name, form, path) for name, form in forms.items()}
+    for name, value in numbers.items():
+        if not all(1 <= number <= VALUES for number in (value if isinstance(value, tuple) else (value,))):
+            raise UserError(f"{path}: {name} is {value}; accepted is from 1 to {VALUES}")
+    return ConvConfig(**numbers)
 
 
 @torch.no_grad()

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping
+import inspect
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import entries
+from phonofilm.files.stored_json import read_json, shown, typed
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 """diffusers' name of a network's weights."""
 MODEL = "model.safetensors"
 """transformers' name of them."""
+HIGHEST = 1_000_000
+"""No number of a codec, such as a sample rate, is higher."""
+SPARE = 4
+"""How many times the parameters that are stored a network may make while it is built: some make one from two."""
+N = TypeVar("N", bound=nn.Module)
 
 
 def save_part(network: nn.Module, folder: Path, *, dtype: torch.dtype | None = None) -> None:
@@ -43,9 +53,65 @@ def load_part(folder: Path, classes: Collection[type[nn.Module]]) -> nn.Module:
     config, name = read_config(folder), class_of(folder)
     if name not in known:
         raise UserError(f"{folder}/config.json names the class {name!r}; accepted here: {', '.join(known)}")
-    network = known[name].from_config(config)  # pyright: ignore[reportAttributeAccessIssue]
+    check_kinds(config, known[name], folder / "config.json")
+    network = built(lambda: known[name].from_config(config), folder, WEIGHTS)  # pyright: ignore[reportAttributeAccessIssue]
     load_file_strictly(network, folder / WEIGHTS)
     return network.float().eval().requires_grad_(False)
+
+
+def check_kinds(config: Mapping[str, Any], cls: type[nn.Module], path: Path) -> None:
+    """Raise ``UserError`` that names a value of another kind than the default that the network's class has for it."""
+    for name, parameter in inspect.signature(cls.__init__).parameters.items():
+        form = type(parameter.default)
+        if name not in config or form not in (bool, int, float, str, tuple, list):
+            continue
+        if form in (tuple, list):
+            if not isinstance(config[name], list):
+                raise UserError(f"{path}: {name} is {shown(config[name])}, wanted is a list")
+        else:
+            typed(config[name], form, name, path)
+
+
+def built(make: Callable[[], N], folder: Path, weights: str) -> N:
+    """The network of a folder's config.json, as ``make`` builds it.
+
+    Raises ``UserError`` where it cannot be built, or would have more parameters than the file of weights holds: before
+    their memory is used, and before a depth of a billion layers takes for ever.
+    """
+    stored = sum(math.prod(entry.shape) for entry in entries(folder / weights).values())
+    with faults_named(folder / "config.json"), _at_most(SPARE * stored, folder / weights):
+        return make()
+
+
+@contextmanager
+def faults_named(path: Path) -> Iterator[None]:
+    """Whatever a library says of a damaged file or folder, as a ``UserError`` that names it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{path} cannot be used ({type(error).__name__}: {reason}); fetch it again") from error
+
+
+@contextmanager
+def _at_most(parameters: int, path: Path) -> Iterator[None]:
+    made = 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal made
+        made += parameter.numel() if parameter is not None else 0
+        if made > parameters:
+            raise UserError(
+                f"{path.parent}/config.json describes a larger network than {path.name} holds the weights of"
+            )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def read_config(folder: Path, weights: str = WEIGHTS) -> dict[str, object]:
@@ -53,10 +119,20 @@ def read_config(folder: Path, weights: str = WEIGHTS) -> dict[str, object]:
     path = folder / "config.json"
     if not path.is_file() or not (folder / weights).is_file():
         raise UserError(f"no codec in {folder}: it needs config.json and {weights}")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+    config = read_json(path)
+    for name, value in config.items():
+        for number in _numbers(value):
+            if not abs(number) <= HIGHEST:
+                raise UserError(f"{path}: {name} has the number {number:g}, accepted is at most {HIGHEST}")
+    return config
+
+
+def _numbers(value: object) -> Iterator[float]:
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(part)
 
 
 def class_of(folder: Path) -> str:

@@ -16,6 +16,8 @@ from phonofilm.codecs.mel import FLOOR, filterbank
 
 MOMENTUM = 0.99
 """Of the fast Griffin-Lim algorithm (Perraudin et al. 2013)."""
+MOST = 1000
+"""Iterations; more take minutes and change nothing."""
 UPDATES = 30
 """Multiplicative updates (Lee and Seung 2001) that turn mels into magnitudes."""
 
@@ -36,6 +38,10 @@ class GriffinLimVocoder(ModelMixin, ConfigMixin):
         iterations: int = 48,
     ) -> None:
         super().__init__()
+        if len(upsample_rates) != 1 or not 1 <= iterations <= MOST:
+            raise ValueError(
+                f"upsample_rates {upsample_rates} and {iterations} iterations: wanted are one rate and 1 to {MOST}"
+            )
         self.hop = upsample_rates[0]
         self.iterations = iterations
         self.register_buffer("basis", filterbank(sample_rate, n_fft, num_mels, sample_rate / 2))

@@ -7,7 +7,7 @@ from pathlib import Path
 from phonofilm.codecs.audio import VOCODERS, AudioCodec
 from phonofilm.codecs.blocks import BlockCodec
 from phonofilm.codecs.convolutional import ConvCodec
-from phonofilm.codecs.folders import class_of
+from phonofilm.codecs.folders import class_of, faults_named
 from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
 from phonofilm.codecs.mel_codec import MelCodec
 from phonofilm.codecs.video import VideoCodec
@@ -29,8 +29,10 @@ BY_VOCODER: dict[str, type[AudioCodec | LTX2AudioCodec | MelCodec]] = {
 
 def load_video_codec(folder: str | Path) -> StoredVideo:
     """The codec in the ``vae`` folder inside a checkpoint folder."""
-    own = {cls.__name__: cls for cls in (BlockCodec, ConvCodec)}
-    return own.get(class_of(Path(folder) / "vae"), VideoCodec).load(folder)
+    part = Path(folder) / "vae"
+    with faults_named(part):
+        own = {codec.__name__: codec for codec in (BlockCodec, ConvCodec)}
+        return own.get(class_of(part), VideoCodec).load(folder)
 
 
 def load_audio_codec(folder: str | Path) -> StoredAudio:
@@ -42,4 +44,5 @@ def load_audio_codec(folder: str | Path) -> StoredAudio:
     if name not in BY_VOCODER:
         known = ", ".join(BY_VOCODER)
         raise UserError(f"{folder}/vocoder/config.json names the class {name!r}; accepted here: {known}")
-    return BY_VOCODER[name].load(folder)
+    with faults_named(Path(folder)):
+        return BY_VOCODER[name].load(folder)

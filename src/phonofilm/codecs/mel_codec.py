@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.codecs.folders import MODEL, load_file_strictly, read_config
+from phonofilm.codecs.folders import MODEL, built, load_file_strictly, read_config
 from phonofilm.codecs.mel import LogMel
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class MelCodec(nn.Module):
         Missing or surplus weights are an error, which transformers' own loading lets pass.
         """
         part = Path(folder) / "vocoder"
-        codec = cls.build(read_config(part, MODEL))
+        config = read_config(part, MODEL)
+        codec = built(lambda: cls.build(config), part, MODEL)
         load_file_strictly(codec.vocoder, part / MODEL)
         return codec.float().eval().requires_grad_(False)
 

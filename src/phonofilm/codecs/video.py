@@ -33,6 +33,9 @@ class VideoCodec(nn.Module):
         self.spatial_stride = int(network.spatial_compression_ratio or 0)
         self.temporal_stride: int = config.get("scale_factor_temporal") or network.temporal_compression_ratio
         mean, std = _statistics(network)
+        for name, values in (("latents_mean", mean), ("latents_std", std)):
+            if values.shape != (self.channels,):
+                raise ValueError(f"{name} has the shape {list(values.shape)}, there are {self.channels} channels")
         self.register_buffer("mean", mean.clone().view(1, -1, 1, 1, 1), persistent=False)
         self.register_buffer("std", std.clone().view(1, -1, 1, 1, 1), persistent=False)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from phonofilm.compare.settings import claim, plain
+from phonofilm.compare.settings import claim
 from phonofilm.compare.study import PROMPTS, Study
 from phonofilm.data.cache import Cache, codec_hash
 from phonofilm.data.samples import Codes, Sample
@@ -21,8 +21,10 @@ from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
 from phonofilm.evaluate.heldout import BROUGHT, STAGE_OF
 from phonofilm.evaluate.metrics import METRICS
-from phonofilm.recipes.experiment import Experiment, listed_names
+from phonofilm.files.stored_json import entry, read_json
+from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.lookup import find_function, find_recipe
+from phonofilm.recipes.record import name_of, record, without
 
 SETTINGS = "comparison.json"
 BUDGETS = ("samples", "minutes")
@@ -150,9 +152,9 @@ class Comparison:
         if self.trainings is None:
             return self.folder / folder_name(arm)
         experiment, terms = self.arms[arm], self.terms
-        settings = [describe(as_trained(experiment)), self.digests, terms.budget, terms.amount, terms.batch]
-        found = hashlib.sha256(json.dumps(plain(settings), sort_keys=True).encode())
-        return self.trainings / f"{type(experiment.model).__name__}-{found.hexdigest()[:12]}"
+        settings = [describe(as_trained(experiment)), dict(self.digests), terms.budget, terms.amount, terms.batch]
+        found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        return self.trainings / f"{name_of(type(experiment.model))}-{found.hexdigest()[:12]}"
 
     def part(self, index: int, count: int) -> list[ArmJob]:
         """The jobs of every ``count``-th training from ``index`` on: no two parts ever train the same weights."""
@@ -183,7 +185,7 @@ def folder_name(label: str) -> str:
 
 def find_study(name: str) -> Study:
     """The study of a name inside phonofilm, or of ``package.module:function``; ``UserError`` for an unknown one."""
-    return find_function("study", name, listed_names("STUDIES"))()
+    return find_function("study", name)()
 
 
 def find_arms(recipes: str, study: Study | None) -> dict[str, Experiment]:
@@ -216,7 +218,8 @@ def open_comparison(
     sizes = {label: count_parameters(experiment) for label, experiment in arms.items()}
     check_sizes(sizes, terms.tolerance)
     path = folder / SETTINGS
-    cache = Cache.open(data, json.loads(path.read_text())["data"]["shards"] if path.exists() else None)
+    shards = entry(read_json(path), "data.shards", tuple[str, ...], path) if path.exists() else None
+    cache = Cache.open(data, shards)
     digests = {"data": digest(cache), "codecs": codec_hash(codecs)}
     if digests["codecs"] != cache.meta.codec:
         raise UserError(
@@ -225,7 +228,7 @@ def open_comparison(
     settings = {
         "arms": {label: describe(experiment) for label, experiment in arms.items()},
         "trained_as": trained_as(arms),
-        "terms": {name: value for name, value in plain(terms).items() if name not in FREE},
+        "terms": without(record(terms), FREE),
         "data": {"digest": digests["data"], "shards": cache.names},
         "codecs": digests["codecs"],
         "study": study.name if study else "",
@@ -299,9 +302,7 @@ def check_sizes(sizes: Mapping[str, int], tolerance: float) -> None:
 
 def describe(experiment: Experiment) -> dict:
     """A recipe as plain values, without what a comparison decides itself."""
-    described = plain(experiment)
-    del described["train"]
-    return described
+    return without(record(experiment), ["train"])
 
 
 def digest(cache: Cache) -> str:

@@ -26,6 +26,7 @@ from phonofilm.evaluate import readings
 from phonofilm.evaluate.clips import make_clips
 from phonofilm.evaluate.heldout import Case
 from phonofilm.files.safetensors_index import shards
+from phonofilm.files.stored_json import entry, read_json
 from phonofilm.generation.pipeline import Pipeline
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.train import checkpoint
@@ -88,7 +89,7 @@ def learn(comparison: Comparison, job: ArmJob, machine: Machine, world: World) -
 def as_begun(training: Path, experiment: Experiment) -> Experiment:
     """A recipe under the name that its training has, which another comparison may have begun."""
     path = training / RUN
-    return replace(experiment, name=json.loads(path.read_text())["recipe"]) if path.exists() else experiment
+    return replace(experiment, name=entry(read_json(path), "recipe", str, path)) if path.exists() else experiment
 
 
 def on_machine(experiment: Experiment, job: ArmJob, machine: Machine) -> Experiment:

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
@@ -18,7 +19,9 @@ from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.data.cache import SHARD, Meta, codec_hash, missing_shards, shard_path, write_shard
 from phonofilm.data.puppets import Puppets
 from phonofilm.puppets.script import MIX
-from phonofilm.recipes.experiment import Experiment
+
+if TYPE_CHECKING:
+    from phonofilm.recipes.experiment import Experiment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from phonofilm.diffusion.flow import interpolate
 from phonofilm.diffusion.tokens import positions
 from phonofilm.files.loudness import LEVEL, PEAK, level
-from phonofilm.types import CLOSED, AVInput, Grid, Layout, Links, Span, Stream, Tokens
+from phonofilm.types import CLOSED, AVInput, Grid, Layout, Links, Span, Stream, Tokens, recorded_as
 
 
 @runtime_checkable
@@ -30,6 +30,7 @@ class Known(Protocol):
         ...
 
 
+@recorded_as("nothing_known")
 def nothing(grid: Grid) -> Bool[Tensor, " F"]:
     """No frame."""
     return torch.zeros(grid.frames, dtype=torch.bool)
@@ -209,6 +210,7 @@ Draw = Callable[[float, torch.Generator], Span]
 """The span to be made anew in a training step, from the seconds of its clips."""
 
 
+@recorded_as("UniformSpan")
 @dataclass(frozen=True)
 class Uniform:
     """A span of a clip whose start and length are drawn evenly, as shares of the clip; ``length`` 1 is to its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from phonofilm.types import CENTRE, Clock, Grid, Layout
+from phonofilm.types import CENTRE, Clock, Grid, Layout, Tokens
 
 Patch = tuple[int, int]
 
@@ -128,3 +129,14 @@ def positions(grid: Grid, clock: Clock = CENTRE, *, refs: int = 0) -> Float[Tens
     columns = torch.arange(grid.columns, dtype=torch.float32)
     seconds = torch.cat((clock.seconds(grid, grid.frames), clock.before(grid, refs // cells))).float()
     return torch.cartesian_prod(seconds, rows, columns).reshape(-1, 3)
+
+
+def stack_conditions(conditions: Sequence[Mapping[str, Tokens]], device: str | torch.device) -> dict[str, Tokens]:
+    """The conditions of several samples as one batch on a device, each padded to its longest."""
+    return {name: _stacked([one[name] for one in conditions], device) for name in conditions[0]}
+
+
+def _stacked(rows: Sequence[Tokens], device: str | torch.device) -> Tokens:
+    rows = [row.padded(max(row.mask.shape[1] for row in rows)) for row in rows]
+    x, mask = torch.cat([row.x for row in rows]), torch.cat([row.mask for row in rows])
+    return Tokens(x=x.to(device), mask=mask.to(device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 
 from phonofilm.errors import UserError
-from phonofilm.types import Prompt, Tokens
+from phonofilm.types import NOT_RECORDED, Prompt, Tokens
 
 LIST = "vocab.txt"
 """Inside a checkpoint folder."""
@@ -29,7 +30,7 @@ class CharacterEncoder:
     """
 
     field: Callable[[Prompt], str]
-    path: str = LIST
+    path: str = dataclasses.field(default=LIST, metadata=NOT_RECORDED)
 
     def at(self, folder: Path) -> CharacterEncoder:
         """The same with the list of a checkpoint folder, where it has one."""

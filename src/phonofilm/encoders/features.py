@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import entries
-from phonofilm.types import Prompt, Tokens
+from phonofilm.types import NOT_RECORDED, Prompt, Tokens
 
 NETWORK, TOKENIZER = "text_encoder", "tokenizer"
 """Folders inside a checkpoint folder."""
@@ -24,25 +25,33 @@ class FeatureEncoder:
     """Last hidden states of a T5-like encoder for one text of each prompt.
 
     The network is loaded from ``path`` (a folder or a hub id) at the first call, in the type in which it is stored, and
-    shared by all encoders of that path. A folder may hold it as ``text_encoder`` and ``tokenizer``.
+    shared by all encoders of that path. A folder may hold it as ``text_encoder`` and ``tokenizer``, a checkpoint's
+    ``folder`` among them, which then comes before ``path``.
     """
 
     path: str
     field: Callable[[Prompt], str]
     length: int = 512
     """Longest text in tokens; a longer one is a ValueError."""
+    folder: str = dataclasses.field(default="", metadata=NOT_RECORDED)
+    """A checkpoint folder that holds the network; "" where it comes from ``path``."""
 
     def at(self, folder: Path) -> FeatureEncoder:
         """The same with the network of a checkpoint folder, where it has one."""
-        return replace(self, path=str(folder)) if (folder / NETWORK).is_dir() else self
+        return replace(self, folder=str(folder)) if (folder / NETWORK).is_dir() else self
+
+    @property
+    def source(self) -> str:
+        """Where the network is loaded from."""
+        return self.folder or self.path
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tokens:
         """Features (B L E) and the mask of real tokens."""
-        tokenizer, network = load_text_encoder(self.path)
+        tokenizer, network = load_text_encoder(self.source)
         read = tokenizer([self.field(prompt) for prompt in prompts], return_tensors="pt", padding=True)
         if read["input_ids"].shape[1] > self.length:
             raise ValueError(
-                f"a prompt has {read['input_ids'].shape[1]} tokens, {self.path} takes {self.length}: shorten it"
+                f"a prompt has {read['input_ids'].shape[1]} tokens, {self.source} takes {self.length}: shorten it"
             )
         with torch.no_grad():
             features = network(**read).last_hidden_state

@@ -61,7 +61,7 @@ class Sentinels:
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tokens:
         """1 at each sentinel, 0 elsewhere (B L)."""
-        tokenizer, _ = load_text_encoder(self.encoder.path)
+        tokenizer, _ = load_text_encoder(self.encoder.source)
         wanted = tokenizer.convert_tokens_to_ids(self.sentinel)
         ids = tokenizer([self.encoder.field(p) for p in prompts], padding="max_length", max_length=self.encoder.length)
         x = (torch.tensor(ids["input_ids"]) == wanted).long()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from phonofilm.encoders.features import check_whole
 from phonofilm.errors import UserError
 from phonofilm.files.resample import resample
-from phonofilm.types import Audio
+from phonofilm.types import NOT_RECORDED, Audio
 
 FOLDER = "speaker_encoder"
 """Inside a checkpoint folder."""
@@ -35,7 +35,7 @@ class TrainedSpeaker:
     """
 
     channels: int
-    path: str = FOLDER
+    path: str = field(default=FOLDER, metadata=NOT_RECORDED)
 
     @property
     def name(self) -> str:

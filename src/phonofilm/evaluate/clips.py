@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from phonofilm.evaluate.heldout import Case, portrait, reference
-from phonofilm.generation.jobs import ClipJob, finished, make
+from phonofilm.generation.jobs import finished, make, resolved
 from phonofilm.generation.pipeline import Pipeline
 from phonofilm.types import Request
 
@@ -35,7 +35,7 @@ def untrained(pipeline: Pipeline) -> Pipeline:
 
 def make_clips(pipeline: Pipeline, cases: Sequence[Case], folder: Path) -> None:
     """Generate the clips that are not there yet, with a progress bar; a clip of another model is made anew."""
-    jobs = [ClipJob(request_of(case), folder / f"{case.id}.mp4") for case in cases]
+    jobs = resolved(pipeline, [(request_of(case), folder / f"{case.id}.mp4") for case in cases])
     todo = [job for job in jobs if finished(pipeline, job) is None]
     with tqdm(total=len(todo), desc=f"generate ({pipeline.name})", disable=None) as bar:
         for _ in make(pipeline, todo):

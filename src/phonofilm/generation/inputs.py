@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from phonofilm.codecs.protocols import AudioCodec
 from phonofilm.diffusion.tasks import Task
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
@@ -26,16 +27,27 @@ class Fitted(NamedTuple):
     """Given pictures and sound in the model's size and rates; None where there are none."""
 
     video: UInt8[Tensor, "T 3 h w"] | None
+    """Pixel frames of the clip itself, from its start."""
     audio: Float[Tensor, "1 N"] | None
+    """Samples of the clip itself, from its start."""
+    image: UInt8[Tensor, "1 3 h w"] | None = None
+    """A portrait, which is no part of the clip."""
+    voice: Float[Tensor, "1 N"] | None = None
+    """The recording behind a task's reference tokens."""
 
 
-def fit(request: Request, geometry: Geometry, sample_rate: int) -> Fitted:
-    """What a request gives of the clip itself, from its start and no longer than it."""
+def fit(request: Request, geometry: Geometry, task: Task, codec: AudioCodec) -> Fitted:
+    """What a request gives: of the clip itself no more than the clip holds, its portrait, and its reference voice."""
+    sample_rate, reference = codec.sample_rate, task.reference
     video = request.video or request.clip
     audio = request.audio if request.clip is None else audio_of(request.clip)
     return Fitted(
         video=None if video is None else scaled(at_rate(video, geometry.fps)[: geometry.num_frames], geometry),
         audio=None if audio is None else clamped_mono(audio, sample_rate)[:, : geometry.num_samples(sample_rate)],
+        image=None if request.image is None else scaled(request.image[None], geometry),
+        voice=None
+        if reference is None
+        else reference.wave(mono(request.voice[0][1], sample_rate), sample_rate, codec.hop),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from phonofilm.errors import UserError
 from phonofilm.files.media import read_manifest, write_clip, write_wave
 from phonofilm.generation.checks import audio_findings
 from phonofilm.generation.pipeline import Pipeline
+from phonofilm.generation.shot import Shot
 from phonofilm.types import Clip, Request
 
 BATCH = 4
@@ -20,7 +21,7 @@ BATCH = 4
 class ClipJob(NamedTuple):
     """A clip to make and where it goes: an mp4, or a wav for sound without pictures."""
 
-    request: Request
+    shot: Shot
     out: Path
 
 
@@ -31,22 +32,23 @@ class Made(NamedTuple):
     manifest: dict
 
 
+def resolved(pipeline: Pipeline, requests: Iterable[tuple[Request, Path]]) -> list[ClipJob]:
+    """Requests and their places as jobs; ``UserError`` for one that the model was not made for."""
+    return [ClipJob(pipeline.resolve(request), out) for request, out in requests]
+
+
 def make(
     pipeline: Pipeline, jobs: Sequence[ClipJob], progress: Callable[[float], object] | None = None
 ) -> Iterator[Made]:
-    """Make and write clips, a batch at a time; ``progress`` is called with the number of clips done so far.
-
-    Raises ``UserError`` for a request that the model was not made for before it computes anything.
-    """
+    """Make and write clips, a batch at a time; ``progress`` is called with the number of clips done so far."""
     kinds: dict[object, list[ClipJob]] = {}
     for job in jobs:
-        pipeline.check(job.request)
-        kinds.setdefault(pipeline.kind(job.request), []).append(job)
+        kinds.setdefault(job.shot.kind, []).append(job)
     batches = [same[i : i + BATCH] for same in kinds.values() for i in range(0, len(same), BATCH)]
     done = 0
     for batch in batches:
         share = None if progress is None else _part(progress, done, len(batch))
-        clips = pipeline.generate_many([job.request for job in batch], progress=share)
+        clips = pipeline.draw([job.shot for job in batch], progress=share)
         done += len(batch)
         for job, clip in zip(batch, clips, strict=True):
             yield Made(job, _write(pipeline, job, clip))
@@ -57,10 +59,10 @@ def _part(progress: Callable[[float], object], start: int, size: int) -> Callabl
 
 
 def _write(pipeline: Pipeline, job: ClipJob, clip: Clip) -> dict:
-    silent = job.request.only == "video"
+    silent = "audio" in job.shot.task.absent
     found = [] if silent else [finding.message for finding in audio_findings(clip)]
-    manifest = pipeline.manifest(job.request) | {"warnings": [*pipeline.warnings(job.request), *found]}
-    manifest["notes"] = pipeline.notes(job.request)
+    manifest = pipeline.manifest(job.shot) | {"warnings": [*job.shot.warnings, *found]}
+    manifest["notes"] = list(job.shot.notes)
     if len(clip.video):
         write_clip(job.out, clip, manifest=manifest)
     else:
@@ -74,5 +76,5 @@ def finished(pipeline: Pipeline, job: ClipJob) -> dict | None:
         manifest = read_manifest(job.out) if job.out.exists() else {}
     except UserError:  # no clip of ours, or one that was cut off: to be made anew
         return None
-    wanted = json.loads(json.dumps(pipeline.manifest(job.request)))
+    wanted = json.loads(json.dumps(pipeline.manifest(job.shot)))
     return manifest if {name: manifest.get(name) for name in wanted} == wanted else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,20 +15,17 @@ from torch.nn import functional as F
 from phonofilm.checkpoints.folder import Checkpoint, load_checkpoint
 from phonofilm.diffusion.guidance import guided, level
 from phonofilm.diffusion.tasks import Pair, Task, compose
-from phonofilm.diffusion.tokens import Geometry, audio_latents, audio_tokens, patchify, unpatchify
+from phonofilm.diffusion.tokens import Geometry, audio_latents, audio_tokens, patchify, stack_conditions, unpatchify
 from phonofilm.errors import UserError, unknown
 from phonofilm.generation import inputs
-from phonofilm.generation.request import ABSENT, brought, check_request, geometry_of, span_of, voices_of
-from phonofilm.types import AVInput, AVOutput, Clip, Layout, Model, Prompt, Request
+from phonofilm.generation.shot import Shot, resolve
+from phonofilm.types import AVInput, AVOutput, Clip, Layout, Model, Request
 from phonofilm.version import __version__
 
 Progress = Callable[[float], object]
-SHIPPED = Path(__file__).parent / "models"
+SHIPPED = Path(__file__).parents[1] / "models"
 """Checkpoint folders that come with the package."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-SLACK = 1.1
-"""How much more speech than the 99th percentile of the training data may be tried."""
-WORD = re.compile(r"[a-z0-9']+")
 
 
 def load(model: str = "pocket", *, device: str = "cpu", recipe: str | None = None) -> Pipeline:
@@ -41,10 +37,10 @@ def load(model: str = "pocket", *, device: str = "cpu", recipe: str | None = Non
     name, folder = find_model(model)
     try:
         torch.empty(1, device=device)
-        checkpoint = load_checkpoint(folder, recipe=recipe, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch says it in either way
         reason = str(error).splitlines()[0]
         raise UserError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
+    checkpoint = load_checkpoint(folder, recipe=recipe, device=device)
     return Pipeline(name=name, checkpoint=checkpoint, device=device)
 
 
@@ -92,12 +88,18 @@ class Pipeline:
 
         ``progress`` is called with the share of the way from noise to data.
         """
-        for request in requests:
-            self.check(request)
-        kinds = {self.kind(request) for request in requests}
+        return self.draw([self.resolve(request) for request in requests], progress=progress)
+
+    def resolve(self, request: Request) -> Shot:
+        """All that making a request's clip reads; ``UserError`` for one that the model was not made for."""
+        return resolve(request, self.checkpoint)
+
+    def draw(self, shots: Sequence[Shot], *, progress: Progress | None = None) -> list[Clip]:
+        """The clips of shots of one kind, sampled together; see ``generate_many``."""
+        kinds = {shot.kind for shot in shots}
         if len(kinds) != 1:
             raise ValueError(f"{len(kinds)} lengths or tasks in one batch: sample together what has the same kind")
-        return generate(self, requests, progress or (lambda share: None))
+        return generate(self, shots, progress or (lambda share: None))
 
     def adjusted(self, *, steps: int | None = None, guidance: float | None = None) -> Pipeline:
         """The same model with other sampling steps or another guidance scale (1 is none)."""
@@ -112,104 +114,44 @@ class Pipeline:
             experiment = replace(experiment, guidance=(term,))
         return replace(self, checkpoint=replace(self.checkpoint, experiment=experiment))
 
-    def kind(self, request: Request) -> tuple[Geometry, Task]:
-        """Length and task of a request; raises ``UserError`` where the model has none that fits."""
-        check_request(request)
-        experiment, codec = self.checkpoint.experiment, self.checkpoint.video_codec
-        span = span_of(request, experiment.geometry.fps)
-        task = experiment.task_for(brought(request), absent=ABSENT[request.only], span=span)
-        trained = self.checkpoint.training.num_frames
-        return geometry_of(request, experiment.geometry, codec.temporal_stride, trained), task
-
-    def check(self, request: Request) -> None:
-        """Raise ``UserError`` for a request that the model was not made for, before anything is computed."""
-        geometry, task = self.kind(request)
-        inputs.check_kept(request, geometry, self.kept(request))
-        inputs.check_reference(request, task)
-        # Refuses characters that it cannot take.
-        experiment = self.checkpoint.experiment
-        experiment.encode([request.prompt], voices=[experiment.speaker_vectors(voices_of(request))])
-        words = any((request.prompt.scene, request.prompt.sound, request.prompt.speech))
-        if not words and not brought(request) & {"video", "audio", "clip"}:
-            raise UserError('nothing to make: the prompt is empty; say what to show, "a woman with red hair"')
-        fastest = self.checkpoint.training.letters_per_second[-1]
-        letters = count_letters(request.prompt)
-        if fastest and letters > SLACK * fastest * geometry.seconds:
-            raise UserError(
-                f"the speech is too long: its {letters} letters need a clip of {letters / fastest:.1f} s at the pace "
-                f"this model speaks, and the clip lasts {geometry.seconds:.1f} s; say it in fewer words"
-            )
-
-    def kept(self, request: Request) -> inputs.Kept:
-        """The pixel frames and samples of the clip that will be those of the request."""
-        checkpoint, (geometry, task) = self.checkpoint, self.kind(request)
-        video, audio = checkpoint.video_codec, checkpoint.audio_codec
-        layout = checkpoint.experiment.layout(geometry, video, audio)
-        return inputs.kept(task, layout, geometry, video.temporal_stride, audio.sample_rate)
-
-    def notes(self, request: Request) -> list[str]:
-        """What is done to the given parts of a request, in lines for people: widened spans, fitted sizes and rates."""
-        geometry, _ = self.kind(request)
-        return inputs.notes(request, geometry, self.checkpoint.audio_codec.sample_rate, self.kept(request))
-
-    def warnings(self, request: Request) -> list[str]:
-        """What about a request is unlike the training data, in lines for people."""
-        prompt, training = request.prompt, self.checkpoint.training
-        said = " ".join(words for _, words in prompt.speech)
-        lines = (
-            ("heard", said, training.words),
-            ("read", f"{prompt.scene} {prompt.sound} {prompt.negative}", training.scene_words),
-        )
-        found = []
-        for verb, text, known in lines:
-            strange = [word for word in dict.fromkeys(WORD.findall(text.lower())) if word not in known]
-            if strange and known:
-                found.append(f"in training the model never {verb} {', '.join(map(repr, strange))}")
-        return found
-
-    def manifest(self, request: Request) -> dict[str, object]:
+    def manifest(self, shot: Shot) -> dict[str, object]:
         """How a clip came to be, for its metadata: the same manifest means the same clip on the same machine."""
-        checkpoint, (geometry, task) = self.checkpoint, self.kind(request)
-        prompt = request.prompt
+        checkpoint, prompt = self.checkpoint, shot.prompt
         return {
             "phonofilm": __version__,
             "model": self.name,
             "weights": checkpoint.hash,
             "recipe": checkpoint.experiment.name,
-            "task": task.name,
+            "task": shot.task.name,
             "prompt": {
                 "scene": prompt.scene,
                 "sound": prompt.sound,
                 "speech": [list(line) for line in prompt.speech],
                 "negative": prompt.negative,
             },
-            "given": {name: _digest(value) for name, value in _parts(request).items()},
-            "seed": request.seed,
-            "seconds": round(geometry.seconds, 4),
+            "given": shot.given,
+            "seed": shot.seed,
+            "seconds": round(shot.geometry.seconds, 4),
             "steps": checkpoint.experiment.sampling.steps,
             "guidance": [[term.video_scale, term.audio_scale] for term in checkpoint.experiment.guidance],
         }
 
 
 @torch.no_grad()
-def generate(pipeline: Pipeline, requests: Sequence[Request], progress: Progress) -> list[Clip]:
-    """Requests of one kind to clips: encode, compose, sample, decode."""
-    checkpoint, experiment = pipeline.checkpoint, pipeline.checkpoint.experiment
-    geometry, task = pipeline.kind(requests[0])
-    layout = task.layout(experiment.layout(geometry, checkpoint.video_codec, checkpoint.audio_codec))
-    noise = Pair(*(part.to(pipeline.device) for part in draw_noise(pipeline, layout, [r.seed for r in requests])))
-    fitted = [inputs.fit(request, geometry, checkpoint.audio_codec.sample_rate) for request in requests]
-    clean = place_given(pipeline, requests, fitted, layout, noise)
-    one = torch.ones(len(requests), device=pipeline.device)
-    voices = [experiment.speaker_vectors(voices_of(request)) for request in requests]
-    cond = experiment.encode([r.prompt for r in requests], pipeline.device, voices=voices)
+def generate(pipeline: Pipeline, shots: Sequence[Shot], progress: Progress) -> list[Clip]:
+    """Shots of one kind to clips: compose, sample, decode."""
+    experiment, (geometry, task), layout = pipeline.checkpoint.experiment, shots[0].kind, shots[0].layout
+    noise = Pair(*(part.to(pipeline.device) for part in draw_noise(pipeline, layout, [shot.seed for shot in shots])))
+    clean = place_given(pipeline, shots, noise)
+    one = torch.ones(len(shots), device=pipeline.device)
+    cond = stack_conditions([shot.cond for shot in shots], pipeline.device)
     input = compose(task, layout, clean, noise, Pair(one, one), cond)
     passes = experiment.sampling.passes
-    model = guided(checkpoint.backbone, *experiment.guidance, finish=experiment.finish, passes=passes)
+    model = guided(pipeline.checkpoint.backbone, *experiment.guidance, finish=experiment.finish, passes=passes)
     output = experiment.sampling.run(watched(model, progress), input)
     clips = decode(pipeline, with_clip(output, task, layout, clean), geometry)
     progress(1.0)
-    return [inputs.restored(clip, part, pipeline.kept(r)) for clip, part, r in zip(clips, fitted, requests)]
+    return [inputs.restored(clip, shot.fitted, shot.kept) for clip, shot in zip(clips, shots)]
 
 
 def draw_noise(pipeline: Pipeline, layout: Layout, seeds: Sequence[int]) -> Pair:
@@ -224,28 +166,23 @@ def draw_noise(pipeline: Pipeline, layout: Layout, seeds: Sequence[int]) -> Pair
     return Pair(*(torch.stack([torch.randn(shape, generator=g) for g in generators]) for shape in shapes))
 
 
-def place_given(
-    pipeline: Pipeline, requests: Sequence[Request], fitted: Sequence[inputs.Fitted], layout: Layout, like: Pair
-) -> Pair:
-    """Tokens of what the requests bring, from the start of the clip, then those of voices; zeros elsewhere."""
-    codec, (geometry, task) = pipeline.checkpoint.video_codec, pipeline.kind(requests[0])
-    rate, hop = pipeline.checkpoint.audio_codec.sample_rate, pipeline.checkpoint.audio_codec.hop
+def place_given(pipeline: Pipeline, shots: Sequence[Shot], like: Pair) -> Pair:
+    """Tokens of what the shots were given, from the start of the clip, then those of voices; zeros elsewhere."""
+    codec, (geometry, _) = pipeline.checkpoint.video_codec, shots[0].kind
+    layout, samples = shots[0].layout, geometry.num_samples(pipeline.checkpoint.audio_codec.sample_rate)
     clean = Pair(torch.zeros_like(like.video), torch.zeros_like(like.audio))
-    for index, (request, part) in enumerate(zip(requests, fitted)):
-        video = part.video
-        if video is None and request.image is not None:
-            video = inputs.scaled(request.image[None], geometry)
+    for index, given in enumerate(shot.fitted for shot in shots):
+        video = given.image if given.video is None else given.video
         if video is not None:
             whole = video[: (len(video) - 1) // codec.temporal_stride * codec.temporal_stride + 1]
             latents = codec.encode(inputs.signed(whole).to(pipeline.device))
             tokens = patchify(latents, pipeline.checkpoint.experiment.patch)[0]
             clean.video[index, : len(tokens)] = tokens
-        if part.audio is not None:
-            tokens = _audio_tokens(pipeline, part.audio, geometry.num_samples(rate))
+        if given.audio is not None:
+            tokens = _audio_tokens(pipeline, given.audio, samples)
             clean.audio[index, : len(tokens)] = tokens
-        if task.reference is not None and layout.audio_refs:
-            voice = task.reference.wave(inputs.mono(request.voice[0][1], rate), rate, hop)
-            tokens = _audio_tokens(pipeline, voice, voice.shape[-1])
+        if given.voice is not None and layout.audio_refs:
+            tokens = _audio_tokens(pipeline, given.voice, given.voice.shape[-1])
             clean.audio[index, layout.audio.tokens :] = tokens
     return clean
 
@@ -292,21 +229,3 @@ def decode(pipeline: Pipeline, output: AVInput, geometry: Geometry) -> list[Clip
         wave = checkpoint.audio_codec.decode(audio_latents(audio.x, audio.grid))
         sound = wave[..., : geometry.num_samples(rate)].float().clamp(-1, 1).cpu()
     return [Clip(video=p, audio=s, fps=geometry.fps, sample_rate=rate) for p, s in zip(pixels, sound)]
-
-
-def _parts(request: Request) -> dict[str, object]:
-    return {name: getattr(request, name) for name in sorted(brought(request))}
-
-
-def count_letters(prompt: Prompt) -> int:
-    """Letters and digits of all that is said."""
-    return sum(character.isalnum() for _, words in prompt.speech for character in words)
-
-
-def _digest(part: object) -> object:
-    """Something short that tells given parts apart; numbers as they are."""
-    if isinstance(part, Tensor):
-        return hashlib.sha256(part.contiguous().cpu().numpy().tobytes()).hexdigest()[:16]
-    if isinstance(part, Clip):
-        return [_digest(part.video), _digest(part.audio), part.fps, part.sample_rate]
-    return [_digest(one) for one in part] if isinstance(part, tuple) else part

@@ -38,8 +38,6 @@ class Width:
     heads: int
     mlp: int
     """Hidden channels of the MLP."""
-    time: int
-    """Channels of the time vector that modulation reads; the published models use ``width``."""
 
 
 @record
@@ -122,11 +120,14 @@ class Before(NamedTuple):
 
 
 class Side(nn.Module):
-    """One weight set of a block: all that happens before attention and all that happens after it."""
+    """One weight set of a block: all that happens before attention and all that happens after it.
 
-    def __init__(self, numbers: Width) -> None:
+    ``time`` is the number of channels of the time vector that modulation reads.
+    """
+
+    def __init__(self, numbers: Width, time: int) -> None:
         super().__init__()
-        self.modulation = Modulation(numbers.time, numbers.width, 6)
+        self.modulation = Modulation(time, numbers.width, 6)
         self.projection = Projection(numbers.width, numbers.heads)
         self.out = nn.Linear(numbers.width, numbers.width)
         self.mlp = MLP(numbers.width, numbers.mlp)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from phonofilm.network.blocks import Context
-from phonofilm.network.layers import CrossAttention, Rope, RotaryCrossAttention, Rotation, rope
+from phonofilm.network.layers import MLP, CrossAttention, Rope, RotaryCrossAttention, Rotation, rope
 from phonofilm.types import AVInput, Tokens
 
 ROUND = 4
@@ -96,7 +96,7 @@ class ByteContext(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class PooledText(ByteText):
-    """The same with what holds all the time in one vector besides, for ``backbone.PooledPort``."""
+    """The same with what holds all the time in one vector besides, for streams with ``ports.Pooled``."""
 
     def build(self, width: int, spec: Rope) -> PooledContext:
         """The context of a model of this width and these positions."""
@@ -384,9 +384,9 @@ class TowerContext(nn.Module):
         return without_positions(self.video(video.x), video.mask), without_positions(self.audio(audio.x), audio.mask)
 
 
-def text_mlp(channels: int, width: int) -> nn.Sequential:
+def text_mlp(channels: int, width: int) -> MLP:
     """Text features to a tower's width (Wan)."""
-    return nn.Sequential(nn.Linear(channels, width), nn.GELU(approximate="tanh"), nn.Linear(width, width))
+    return MLP(width, width, source=channels)
 
 
 def without_positions(x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"]) -> Context:

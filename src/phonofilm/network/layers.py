@@ -152,9 +152,9 @@ class TowerTime(nn.Module):
 class PooledTowerTime(nn.Module):
     """Noise level and pooled text to what a Wan tower reads; the text is added before both, starting at nothing."""
 
-    def __init__(self, width: int, pooled: int) -> None:
+    def __init__(self, width: int, pooled: int, features: int = 256) -> None:
         super().__init__()
-        self.level = TowerTime(width)
+        self.level = TowerTime(width, features)
         self.pooled = nn.Linear(pooled, width, bias=False)
         nn.init.zeros_(self.pooled.weight)
 
@@ -289,8 +289,6 @@ class ConvEmbedding(nn.Module):
 
     def __init__(self, channels: int, width: int, inner: int, kernel: int) -> None:
         super().__init__()
-        if kernel % 2 != 1:
-            raise ValueError(f"kernel {kernel}: an odd number is wanted, so that a token is the middle of what it sees")
         self.conv = nn.Conv1d(channels, width, kernel, padding=kernel // 2)
         self.gate = nn.Conv1d(width, inner, kernel, padding=kernel // 2, bias=False)
         self.up = nn.Conv1d(width, inner, kernel, padding=kernel // 2, bias=False)
@@ -305,10 +303,10 @@ class ConvEmbedding(nn.Module):
 
 
 class MLP(nn.Sequential):
-    """Linear, GELU (tanh form), linear."""
+    """Linear, GELU (tanh form), linear; ``source`` is the width of what comes in, where it is another."""
 
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
+    def __init__(self, width: int, hidden: int, source: int | None = None) -> None:
+        super().__init__(nn.Linear(source or width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
 
 
 def init_linear(module: nn.Module) -> None:

@@ -15,9 +15,9 @@ from phonofilm.diffusion.losses import FlowLoss
 from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
-from phonofilm.network.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
 from phonofilm.network.context import PooledText, TowerText
 from phonofilm.network.layers import CrossAttention, Rope, RotaryCrossAttention
+from phonofilm.network.ports import Data, Pooled, StreamConfig, WanTime
 from phonofilm.recipes import jova, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, PartsOptim, Train
@@ -108,10 +108,21 @@ def model(*, heads: tuple[int, int], head: int, mlp: int, num_blocks: int) -> CC
     spatial = head // 4
     rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
     inner = head * heads[0]
-    video, audio = ({"width": head * n, "heads": n, "mlp": mlp * n, "rope": rope, "pooled": inner} for n in heads)
+    video, audio = (
+        StreamConfig(
+            channels=channels,
+            width=head * n,
+            heads=n,
+            mlp=mlp * n,
+            rope=rope,
+            time=WanTime(),
+            pooled=Pooled(channels=inner),
+        )
+        for channels, n in zip((64 * CELLS, 20), heads)
+    )
     return CCL(
-        video=PooledDataTowerConfig(channels=64 * CELLS, **video),
-        audio=PooledTowerConfig(channels=20, **audio),
+        video=replace(video, predict=Data()),
+        audio=audio,
         text=PooledText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=inner),
         text_attention=RotaryCrossAttention,
         num_blocks=num_blocks,
@@ -147,17 +158,25 @@ def ccl_paper() -> Experiment:
     width and depth, text, density, guidance and sampling are [inferred]. All but the new layers are trained at a tenth
     of the rate. No weights are public.
     """
-    sizes = (44, 42, 42)
     drop = Swap((("text", "text.negative"),))
     return Experiment(
         name="ccl_paper",
         model=CCL(
-            # Wan counts latent frames: four a second at 16 fps.
-            video=TowerConfig(
-                width=5120, heads=40, mlp=13824, channels=16 * CELLS, rope=Rope(sizes=sizes, scale=(4.0, 1.0, 1.0))
+            video=StreamConfig(
+                channels=16 * CELLS,
+                width=5120,
+                heads=40,
+                mlp=13824,
+                rope=Rope(sizes=(44, 42, 42), scale=(4.0, 1.0, 1.0)),  # Wan's latent frames, four a second at 16 fps
+                time=WanTime(),
             ),
-            audio=TowerConfig(
-                width=1536, heads=12, mlp=8960, channels=20, rope=Rope(sizes=(128, 0, 0), scale=(31.25, 1.0, 1.0))
+            audio=StreamConfig(
+                channels=20,
+                width=1536,
+                heads=12,
+                mlp=8960,
+                rope=Rope(sizes=(128, 0, 0), scale=(31.25, 1.0, 1.0)),
+                time=WanTime(),
             ),
             text=TowerText(video=("text", 4096), audio=("text", 4096)),
             text_attention=CrossAttention,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
-from phonofilm import recipes
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.diffusion.flow import Density
 from phonofilm.diffusion.guidance import Finish, Guidance, Swap
@@ -20,8 +17,9 @@ from phonofilm.diffusion.tasks import Kind, Reference, Task, name_of
 from phonofilm.diffusion.tokens import Geometry, Patch, layout_of
 from phonofilm.encoders.text import Encoder, FromFolder
 from phonofilm.encoders.voice import SpeakerEncoder, SpeakerVectors, VoiceEncoder, Voices
-from phonofilm.errors import UserError, unknown
-from phonofilm.network.backbone import Backbone, StreamConfig
+from phonofilm.errors import UserError
+from phonofilm.network.backbone import Backbone
+from phonofilm.network.ports import StreamConfig
 from phonofilm.types import CENTRE, Clock, Layout, Links, Loss, Prompt, Span, Tokens
 
 if TYPE_CHECKING:
@@ -269,61 +267,3 @@ def _problems(experiment: Experiment) -> list[str]:
         if "audio" in task.absent and task.reference is not None:
             found.append(f"{kind.name} has reference tokens of a voice but no sound")
     return found
-
-
-def find_recipe(name: str, *, foreign: bool = True) -> Experiment:
-    """The experiment of a recipe: a name inside phonofilm, or ``package.module:function`` where ``foreign``.
-
-    ``study/arm`` names an arm of a study. Raises ``UserError`` with the nearest name for an unknown one.
-    """
-    if ":" in name and not foreign:
-        raise UserError(f"recipe {name!r} is not part of phonofilm: name it with --recipe if you trust its code")
-    study, slash, arm = name.partition("/")
-    if slash:
-        arms = find_function("study", study, listed_names("STUDIES"))().arms
-        if arm not in arms:
-            raise unknown(f"arm of {study}", arm, arms)
-        return arms[arm]()
-    return find_function("recipe", name, recipe_names())()
-
-
-def find_function(kind: str, name: str, known: Mapping[str, str]) -> Callable[[], Any]:
-    """The function of a known name (whose module is given), or of ``package.module:function``.
-
-    Raises ``UserError`` with the nearest name for an unknown one.
-    """
-    if ":" not in name and name not in known:
-        raise unknown(kind, name, known)
-    module, _, function = name.partition(":") if ":" in name else (known[name], "", name)
-    try:
-        loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise UserError(f"{kind} {name!r}: there is no module {error.name!r}") from error
-    if not hasattr(loaded, function):
-        raise UserError(f"{kind} {name!r}: {module} has no function {function!r}; name one that it has")
-    return getattr(loaded, function)
-
-
-def recipes_with_voices() -> list[str]:
-    """Names of the recipes inside phonofilm that read a reference voice for each speaker of a prompt."""
-    return [name for name in recipe_names() if _tells_voices_apart(find_recipe(name))]
-
-
-def _tells_voices_apart(experiment: Experiment) -> bool:
-    """Whether a task reads voices by name; reference tokens hold one that is nobody's in particular."""
-    tasks = [kind.at(Span(0.0, 0.0)) for kind, _ in experiment.tasks]
-    return any("voice" in task.needs and task.reference is None for task in tasks)
-
-
-def recipe_names() -> dict[str, str]:
-    """Names of the recipes inside phonofilm and the module of each. A module lists its own in ``RECIPES``."""
-    return listed_names("RECIPES")
-
-
-def listed_names(title: str) -> dict[str, str]:
-    """Names that the modules of ``phonofilm.recipes`` list under a title, and the module of each."""
-    found = {}
-    for info in pkgutil.iter_modules(recipes.__path__, recipes.__name__ + "."):
-        module = importlib.import_module(info.name)
-        found |= {name: info.name for name in getattr(module, title, ())}
-    return dict(sorted(found.items()))

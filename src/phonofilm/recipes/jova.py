@@ -13,10 +13,10 @@ from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tasks import I2AV, T2AV, Beside, placed
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
-from phonofilm.network.backbone import PooledDataStreamConfig, PooledStreamConfig, StreamConfig
 from phonofilm.network.context import EmbeddedText, PooledText
 from phonofilm.network.layers import Rope
-from phonofilm.recipes import published
+from phonofilm.network.ports import Data, DiTTime, Pooled, StreamConfig
+from phonofilm.recipes import pocket, published
 from phonofilm.recipes.experiment import Dropout, Experiment, MuonOptim, Optim, Train, as_it_is
 
 RECIPES = (
@@ -51,10 +51,18 @@ def model(*, width: int, heads: int, num_dual: int, num_single: int) -> JoVA:
     spatial = head // 4
     # A turn of one radian per audio token: neighbouring letters and sounds must be told apart, and clips are short.
     rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
-    stream = {"width": width, "heads": heads, "mlp": 4 * width, "time": 64, "rope": rope, "pooled": width}
+    audio = StreamConfig(
+        channels=20,
+        width=width,
+        heads=heads,
+        mlp=4 * width,
+        rope=rope,
+        time=DiTTime(width=64),
+        pooled=Pooled(channels=width),
+    )
     return JoVA(
-        video=PooledDataStreamConfig(channels=64 * CELLS, beside=(64 + MASKS) * CELLS, **stream),
-        audio=PooledStreamConfig(channels=20, **stream),
+        video=replace(audio, channels=64 * CELLS, beside=(64 + MASKS) * CELLS, predict=Data()),
+        audio=audio,
         text=PooledText(fields=FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
         num_dual=num_dual,
         num_single=num_single,
@@ -66,8 +74,8 @@ def jova_pocket() -> Experiment:
     return Experiment(
         name="jova_pocket",
         model=model(width=256, heads=4, num_dual=2, num_single=4),
-        video_codec=published.pocket_video,
-        audio_codec=published.pocket_audio,
+        video_codec=pocket.pocket_video,
+        audio_codec=pocket.pocket_audio,
         encoders={
             "scene": text.ByteEncoder(text.scene),
             "sound": text.ByteEncoder(text.sound),
@@ -153,14 +161,14 @@ def jova_paper() -> Experiment:
     learning rate, density and guidance scales are [inferred]. Neither Waver's nor JoVA's weights are public.
     """
     rope = Rope(sizes=(44, 42, 42), scale=(6.0, 1.0, 1.0))  # seconds to latent frames at 24 fps
-    stream = {"width": 3072, "heads": 24, "mlp": 4 * 3072, "time": 3072, "rope": rope}
+    audio = StreamConfig(channels=20, width=3072, heads=24, mlp=4 * 3072, rope=rope, time=DiTTime(width=3072))
     pocket = jova_pocket()
     return replace(
         pocket,
         name="jova_paper",
         model=JoVA(
-            video=StreamConfig(channels=16 * CELLS, beside=(16 + MASKS) * CELLS, **stream),
-            audio=StreamConfig(channels=20, **stream),
+            video=replace(audio, channels=16 * CELLS, beside=(16 + MASKS) * CELLS),
+            audio=audio,
             text=EmbeddedText(fields=(("t5", 4096),)),
             num_dual=16,
             num_single=40,

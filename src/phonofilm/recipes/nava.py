@@ -21,9 +21,9 @@ from phonofilm.encoders.features import NegativeOr
 from phonofilm.encoders.speaker import PitchAndCepstrum
 from phonofilm.encoders.timbre import Blank, Sentinels, Timbres, Voiceless
 from phonofilm.encoders.trained_speaker import TrainedSpeaker
-from phonofilm.network.backbone import ConvTowerConfig, PooledConvTowerConfig, PooledDataTowerConfig, TowerConfig
 from phonofilm.network.context import PooledVoicedBytes, VoicedFeatures
 from phonofilm.network.layers import Rope
+from phonofilm.network.ports import ConvEmbed, Data, Pooled, StreamConfig, Velocity, WanTime
 from phonofilm.recipes import jova, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train
@@ -99,10 +99,19 @@ def model(*, width: int, heads: int, mlp: int, inner: int, num_align: int, num_f
     spatial = head // 4
     # A turn of one radian per audio token: neighbouring letters and sounds must be told apart, and clips are short.
     rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
-    stream = {"width": width, "heads": heads, "mlp": mlp, "rope": rope, "pooled": width}
+    video = StreamConfig(
+        channels=64 * CELLS,
+        width=width,
+        heads=heads,
+        mlp=mlp,
+        rope=rope,
+        time=WanTime(),
+        predict=Data(),
+        pooled=Pooled(channels=width),
+    )
     return NAVA(
-        video=PooledDataTowerConfig(channels=64 * CELLS, **stream),
-        audio=PooledConvTowerConfig(channels=20, kernel=7, inner=inner, **stream),
+        video=video,
+        audio=replace(video, channels=20, embed=ConvEmbed(kernel=7, inner=inner), predict=Velocity()),
         text=PooledVoicedBytes(
             fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width, sentinel=text.SENTINEL
         ),
@@ -187,12 +196,15 @@ def unipc(model: Model, input: AVInput, sigmas: Float[Tensor, " N"]) -> AVInput:
 
 def paper_model(voice: TimbreInContext, *, video: float, audio: float) -> NAVA:
     """The published network; ``video`` and ``audio`` turn a clock's numbers into latent frames of the picture."""
-    sizes = (44, 42, 42)
-    stream = {"width": 3072, "heads": 24, "mlp": 14336}
+    rope = Rope(sizes=(44, 42, 42), scale=(video, 1.0, 1.0))
+    stream = StreamConfig(channels=48 * CELLS, width=3072, heads=24, mlp=14336, rope=rope, time=WanTime())
     return NAVA(
-        video=TowerConfig(channels=48 * CELLS, rope=Rope(sizes=sizes, scale=(video, 1.0, 1.0)), **stream),
-        audio=ConvTowerConfig(
-            channels=128, kernel=7, inner=8192, rope=Rope(sizes=sizes, scale=(audio, 1.0, 1.0)), **stream
+        video=stream,
+        audio=replace(
+            stream,
+            channels=128,
+            rope=replace(rope, scale=(audio, 1.0, 1.0)),
+            embed=ConvEmbed(kernel=7, inner=8192),
         ),
         text=VoicedFeatures(text=("text", 4096), marks="sentinels"),
         voice=voice,

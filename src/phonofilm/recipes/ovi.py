@@ -13,9 +13,9 @@ from phonofilm.diffusion.tasks import I2AV, T2AV
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import tags, text
 from phonofilm.encoders.features import Constant, NegativeOr
-from phonofilm.network.backbone import ConvTowerConfig, PooledConvTowerConfig, PooledDataTowerConfig, TowerConfig
 from phonofilm.network.context import PooledText, TowerText
 from phonofilm.network.layers import Rope
+from phonofilm.network.ports import ConvEmbed, Data, Pooled, StreamConfig, Velocity, WanTime
 from phonofilm.recipes import jova, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, Optim, Train
@@ -58,10 +58,19 @@ def model(*, width: int, heads: int, mlp: int, num_blocks: int) -> ByteOvi:
     head = width // heads
     spatial = head // 4
     rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
-    stream = {"width": width, "heads": heads, "mlp": mlp, "rope": rope, "pooled": width}
+    video = StreamConfig(
+        channels=64 * CELLS,
+        width=width,
+        heads=heads,
+        mlp=mlp,
+        rope=rope,
+        time=WanTime(),
+        predict=Data(),
+        pooled=Pooled(channels=width),
+    )
     return ByteOvi(
-        video=PooledDataTowerConfig(channels=64 * CELLS, **stream),
-        audio=PooledConvTowerConfig(channels=20, kernel=7, inner=width, **stream),
+        video=video,
+        audio=replace(video, channels=20, embed=ConvEmbed(kernel=7, inner=width), predict=Velocity()),
         text=PooledText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
         num_blocks=num_blocks,
     )
@@ -91,12 +100,15 @@ def ovi_study() -> Experiment:
 
 def paper_model(*, video: float, audio: float) -> Ovi:
     """The published network; ``video`` and ``audio`` turn a clock's numbers into latent frames of the picture."""
-    stream = {"width": 3072, "heads": 24, "mlp": 14336}
-    sizes = (44, 42, 42)
+    rope = Rope(sizes=(44, 42, 42), scale=(video, 1.0, 1.0))
+    stream = StreamConfig(channels=48 * CELLS, width=3072, heads=24, mlp=14336, rope=rope, time=WanTime())
     return Ovi(
-        video=TowerConfig(channels=48 * CELLS, rope=Rope(sizes=sizes, scale=(video, 1.0, 1.0)), **stream),
-        audio=ConvTowerConfig(
-            channels=20, kernel=7, inner=8192, rope=Rope(sizes=sizes, scale=(audio, 1.0, 1.0)), **stream
+        video=stream,
+        audio=replace(
+            stream,
+            channels=20,
+            rope=replace(rope, scale=(audio, 1.0, 1.0)),
+            embed=ConvEmbed(kernel=7, inner=8192),
         ),
         text=TowerText(video=("video_text", 4096), audio=("audio_text", 4096)),
         num_blocks=30,

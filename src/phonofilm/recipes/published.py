@@ -1,4 +1,4 @@
-"""Builders of the codecs and text encoders that recipes name: the pocket ones and the published ones.
+"""Builders of the published codecs and text encoders that recipes name.
 
 Published networks are built by configuration here (random weights); their weights come with a checkpoint folder.
 """
@@ -11,17 +11,12 @@ from diffusers import MMAudioVAE
 
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.bigvgan import BigVGANVocoder
-from phonofilm.codecs.blocks import BlockCodec
-from phonofilm.codecs.convolutional import ConvCodec
 from phonofilm.codecs.licences import preset
 from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
 from phonofilm.codecs.mel_codec import MelCodec
 from phonofilm.codecs.video import VideoCodec
 from phonofilm.encoders import text
 from phonofilm.encoders.features import FeatureEncoder, Filled
-from phonofilm.recipes import pocket2_video as pocket2_video_codec
-from phonofilm.train.codecs import pocket as pocket_codecs
-from phonofilm.train.codecs import pocket_video as pocket_video_codec
 from phonofilm.types import Prompt
 
 FLAN_T5_XXL = "google/flan-t5-xxl"
@@ -153,21 +148,6 @@ MMAUDIO_16K_VAE: dict[str, object] = {
     "n_fft": 1024,
     "hop_length": 256,
 }
-
-
-def pocket_video() -> BlockCodec:
-    """The puppets' video codec, untrained: 64 components of blocks."""
-    return pocket_video_codec.network()
-
-
-def pocket2_video() -> ConvCodec:
-    """The puppets' second video codec, untrained: learned, with as many latents; see docs/codecs.md."""
-    return pocket2_video_codec.network()
-
-
-def pocket_audio() -> AudioCodec:
-    """The puppets' audio codec, untrained."""
-    return AudioCodec.build(pocket_codecs.AUDIO_VAE, pocket_codecs.VOCODER)
 
 
 @preset("Apache-2.0")

@@ -10,9 +10,7 @@ from phonofilm.architectures.uniavgen import (
     ByteUniAVGen,
     Interaction,
     InteractionLayer,
-    MelConfig,
     PairedLayer,
-    ReleasedMelConfig,
     UniAVGen,
 )
 from phonofilm.diffusion.flow import Uniform
@@ -23,9 +21,9 @@ from phonofilm.diffusion.tasks import A2V, CONTINUE, I2AV, T2A, T2AV, V2A, Kind,
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import characters, text
 from phonofilm.network.alignment import MaskedWindow, Ramp, ReleasedRamp, ReplicatedWindow
-from phonofilm.network.backbone import PooledDataTowerConfig, PooledTowerConfig, TowerConfig
 from phonofilm.network.context import CharacterText, PooledText
 from phonofilm.network.layers import Rope
+from phonofilm.network.ports import Data, MLPEmbed, Pooled, StreamConfig, WanTime
 from phonofilm.recipes import jova, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train
@@ -132,10 +130,12 @@ def model(*, width: int, heads: int, mlp: int) -> ByteUniAVGen:
     head = width // heads
     spatial = head // 4
     rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
-    stream = {"width": width, "heads": heads, "mlp": mlp, "rope": rope, "pooled": width}
+    audio = StreamConfig(
+        channels=20, width=width, heads=heads, mlp=mlp, rope=rope, time=WanTime(), pooled=Pooled(channels=width)
+    )
     return ByteUniAVGen(
-        video=PooledDataTowerConfig(channels=64 * jova.CELLS, **stream),
-        audio=PooledTowerConfig(channels=20, **stream),
+        video=replace(audio, channels=64 * jova.CELLS, predict=Data()),
+        audio=audio,
         text=PooledText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
         layers=(InteractionLayer, PairedLayer) * 3,
         interaction=Interaction(window=MaskedWindow(AROUND), seen=Ramp(), space=rope, place=rope),
@@ -218,13 +218,26 @@ def seconds_interaction() -> Interaction:
     )
 
 
-def paper_model(audio: type[MelConfig], interaction: Interaction, *, rates: tuple[float, float]) -> UniAVGen:
+def paper_model(audio_time: WanTime, interaction: Interaction, *, rates: tuple[float, float]) -> UniAVGen:
     """The published network; ``rates`` turn a clock's numbers into latent frames and mel frames."""
-    of_video = Rope(sizes=SIZES, scale=(rates[0], 1.0, 1.0))
-    of_audio = Rope(sizes=(128, 0, 0), scale=(rates[1], 1.0, 1.0))
     return UniAVGen(
-        video=TowerConfig(channels=48 * jova.CELLS, width=3072, heads=24, mlp=14336, rope=of_video),
-        audio=audio(channels=80, width=1536, heads=12, mlp=8960, rope=of_audio),
+        video=StreamConfig(
+            channels=48 * jova.CELLS,
+            width=3072,
+            heads=24,
+            mlp=14336,
+            rope=Rope(sizes=SIZES, scale=(rates[0], 1.0, 1.0)),
+            time=WanTime(),
+        ),
+        audio=StreamConfig(
+            channels=80,
+            width=1536,
+            heads=12,
+            mlp=8960,
+            rope=Rope(sizes=(128, 0, 0), scale=(rates[1], 1.0, 1.0)),
+            embed=MLPEmbed(),
+            time=audio_time,
+        ),
         text=CharacterText(caption=("caption", 4096), speech="speech", characters=2546, inner=512, depth=4),
         layers=(InteractionLayer, PairedLayer) * 15,
         interaction=interaction,
@@ -242,7 +255,7 @@ def uniavgen_paper() -> Experiment:
     return replace(
         stage3,
         name="uniavgen_paper",
-        model=paper_model(ReleasedMelConfig, released_interaction(torch.bfloat16), rates=(1.0, 1.0)),
+        model=paper_model(WanTime(clean_references=False), released_interaction(torch.bfloat16), rates=(1.0, 1.0)),
         guidance=modality_aware(edit, stage3.sampling.shift, video=3.0, audio=2.0),
         clock=IndexClock(),
     )
@@ -271,7 +284,7 @@ def uniavgen_paper_stage2() -> Experiment:
     """
     return Experiment(
         name="uniavgen_paper_stage2",
-        model=paper_model(MelConfig, seconds_interaction(), rates=(4.0, 100.0)),
+        model=paper_model(WanTime(), seconds_interaction(), rates=(4.0, 100.0)),
         video_codec=published.wan22_video,
         audio_codec=published.qwen_mel,
         encoders={

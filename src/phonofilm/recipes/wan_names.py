@@ -40,4 +40,4 @@ TOWER: Rules = (
     (r"(^|\.)time_projection\.1\.", r"\1time.projection."),
     (r"(^|\.)patch_embedding\.(weight|bias)$", r"\1enter_x.\2"),
 )
-"""The original code to ``blocks.WanLayer`` and ``backbone.TowerPort``; what stands before is the recipe's."""
+"""The original code to ``blocks.WanLayer`` and ``ports.Port`` with ``WanTime``; what stands before is the recipe's."""

@@ -15,7 +15,6 @@ from typing import TypeVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils._pytree import tree_map_only
 
 from phonofilm.data.samples import Dataset, Sample
@@ -224,9 +223,8 @@ def _noise(plan: Plan, rows: range, like: Float[Tensor, "B S C"], name: str) -> 
 
 def padded(tokens: Tokens, multiple: int) -> Tokens:
     """Tokens with a length that is a multiple of a number; what is added does not count."""
-    short = -tokens.mask.shape[1] % multiple
-    tail = (0, 0) * (tokens.x.ndim - 2)
-    return Tokens(x=F.pad(tokens.x, (*tail, 0, short)), mask=F.pad(tokens.mask, (0, short)))
+    length = tokens.mask.shape[1]
+    return tokens.padded(length + -length % multiple)
 
 
 def moved(record: R, device: str | torch.device) -> R:

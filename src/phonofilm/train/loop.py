@@ -16,21 +16,31 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from phonofilm.checkpoints.folder import load_strictly
+from phonofilm.checkpoints.folder import load_strictly, numbers
 from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Dataset
 from phonofilm.diffusion.losses import total
 from phonofilm.errors import UserError
+from phonofilm.files.stored_json import entry, read_json
 from phonofilm.network.backbone import Backbone
 from phonofilm.recipes.experiment import Experiment
+from phonofilm.recipes.record import difference, record, without
 from phonofilm.train import checkpoint, draw, ema, optim, parallel
 from phonofilm.train.checkpoint import Learner, Position
 from phonofilm.train.log import Log
 from phonofilm.train.parallel import World
 
 RUN = "run.json"
-FREE = ("steps", "save_every", "sample_every", "compile", "arithmetic", "checkpointing", "parallel", "accumulate")
-"""Settings that may change when a run goes on; all others would make it another run."""
+FORMAT = 2
+"""Of ``run.json``. Runs that phonofilm 0.1.0 began have none: numbers of network, batch and optimiser, no more."""
+FREE = (
+    *("guidance", "finish", "sampling"),  # which training does not read
+    *("train.steps", "train.save_every", "train.sample_every"),
+    *("train.accumulate", "train.checkpointing", "train.compile", "train.arithmetic", "train.parallel"),
+)
+"""What of a recipe may change when a run goes on: how long, how often and on what machine; anything else would make it
+another run. The number of steps is among it although the learning rate falls towards the last one: a run may be
+lengthened, and its rate then follows the new length."""
 
 Hook = Callable[[int, Backbone], Mapping[str, float]]
 """Called with the number of steps done and the backbone holding its mean weights; returns figures to log. All
@@ -175,22 +185,31 @@ def look(learner: Learner, watch: Watch, folder: Path, step: int, log: Log) -> N
 
 
 def claim(folder: Path, experiment: Experiment) -> None:
-    """Make the folder of a run, or check that it belongs to the same one."""
+    """Make the folder of a run, or check that it is a run of the same recipe, except for what is ``FREE``.
+
+    Raises ``UserError`` with the name of the first thing that differs and both of its values.
+    """
+    path, own = folder / RUN, {"format": FORMAT, "recipe": experiment.name, "experiment": record(experiment)}
     folder.mkdir(parents=True, exist_ok=True)
-    fixed = {k: v for k, v in dataclasses.asdict(experiment.train).items() if k not in FREE}
-    numbers = {
-        "recipe": experiment.name,
-        "model": dataclasses.asdict(experiment.model),  # pyright: ignore[reportArgumentType]
-        "train": fixed,
-    }
-    numbers = json.loads(json.dumps(numbers | {"optim": dataclasses.asdict(experiment.optim)}, default=str))
-    path = folder / RUN
     if not path.exists():
-        path.write_text(json.dumps(numbers, indent=1) + "\n")
-    there = json.loads(path.read_text())
-    differing = [name for name in numbers if numbers[name] != there.get(name)]
-    if differing:
-        raise UserError(f"{folder} holds a run with another {', '.join(differing)}: choose another folder")
+        partial = path.with_name(f".{RUN}.partial")
+        partial.write_text(json.dumps(own, indent=1) + "\n")
+        partial.replace(path)
+    there = read_json(path)
+    if "format" not in there:
+        found = difference(there, without(_unformatted(experiment), FREE))
+    elif there["format"] != FORMAT:
+        raise UserError(f"{path} has format {there['format']!r}, this phonofilm reads {FORMAT}: update phonofilm")
+    else:
+        began = entry(there, "experiment", dict, path)
+        found = difference(without(began, FREE), without(own["experiment"], FREE))
+    if found:
+        raise UserError(f"{folder} holds a run with {found}: choose another folder, or train it as it was begun")
+
+
+def _unformatted(experiment: Experiment) -> dict:
+    settings = {"train": dataclasses.asdict(experiment.train), "optim": dataclasses.asdict(experiment.optim)}
+    return {"recipe": experiment.name, "model": numbers(experiment)} | json.loads(json.dumps(settings))
 
 
 def _due(step: int, every: int, steps: int) -> bool:

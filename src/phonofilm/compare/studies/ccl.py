@@ -17,9 +17,9 @@ from phonofilm.architectures.ovi import OviBlock, shrink_fusion
 from phonofilm.compare.studies.systems import LIPS, SAMPLING, arms, ccl_joint
 from phonofilm.compare.study import Study
 from phonofilm.diffusion import tasks
-from phonofilm.network.backbone import TowerConfig
 from phonofilm.network.blocks import Hidden, State, with_tokens
 from phonofilm.network.layers import Rope, init_linear
+from phonofilm.network.ports import StreamConfig
 from phonofilm.recipes import ccl
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.types import Grid
@@ -71,7 +71,7 @@ class Gate(nn.Linear):
 class GatedAttention(CrossModalContextAttention):
     """Cross-attention in windows behind a gate, and no context tokens: a closed link adds nothing."""
 
-    def __init__(self, own: TowerConfig, other: TowerConfig, num_context: int, positions: Rope) -> None:
+    def __init__(self, own: StreamConfig, other: StreamConfig, num_context: int, positions: Rope) -> None:
         super().__init__(own, other, num_context, positions)
         self.out = Gate(own.width)
 

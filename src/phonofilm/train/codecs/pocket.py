@@ -14,6 +14,7 @@ import torch
 
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.griffin_lim import GriffinLimVocoder
+from phonofilm.recipes.pocket import pocket_audio
 from phonofilm.train.codecs import pocket_video
 from phonofilm.train.codecs.fit import Schedule, fit
 from phonofilm.train.codecs.jobs import audio_statistics, initialise, mel_job, mel_statistics, vocoder_job
@@ -22,24 +23,6 @@ from phonofilm.train.codecs.pool import Pool, write_pool
 if TYPE_CHECKING:
     from phonofilm.puppets.script import Script
 
-AUDIO_VAE: dict[str, object] = {
-    "mel_bins": 80,
-    "latent_channels": 20,
-    "hidden_channels": 96,
-    "channel_multipliers": (1, 2),
-    "layers_per_block": 1,
-    "sample_rate": 16000,
-    "n_fft": 1024,
-    "hop_length": 256,
-}
-VOCODER: dict[str, object] = {
-    "num_mels": 80,
-    "upsample_initial_channel": 384,
-    "upsample_rates": (4, 4, 4, 4),
-    "upsample_kernel_sizes": (8, 8, 8, 8),
-    "resblock_kernel_sizes": (3,),
-    "resblock_dilation_sizes": ((1, 3),),
-}
 MEL_SCHEDULES = (Schedule(steps=2106, lr=2e-3), Schedule(steps=1681, lr=5e-4, muon=0.01, seed=1))
 """AdamW first; Muon after it brought the error of held-out log10 mels from 0.104 to 0.064."""
 VOCODER_SCHEDULE = Schedule(steps=3600, lr=1e-3, muon=0.01)
@@ -64,7 +47,7 @@ def pool_scripts(count: int, held: int) -> list[Script]:
 def train_mel(pool: Pool, folder: Path) -> AudioCodec:
     """Train the mel autoencoder and adopt the statistics of its latents, which are final then."""
     torch.manual_seed(0)
-    codec = AudioCodec.build(AUDIO_VAE, VOCODER)
+    codec = pocket_audio()
     initialise(codec)
     codec.normalise(*mel_statistics(codec, pool, 400))
     for i, schedule in enumerate(MEL_SCHEDULES):

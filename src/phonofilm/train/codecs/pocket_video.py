@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from phonofilm.codecs.blocks import BlockCodec
+from phonofilm.recipes import pocket
 from phonofilm.train.codecs.blocks import BlockLoss, Stage, block_job, fit_components
 from phonofilm.train.codecs.fit import Schedule, fit
 from phonofilm.train.codecs.pool import Pool
@@ -20,15 +21,10 @@ LOSS = BlockLoss()
 SCHEDULE = Schedule(steps=4000, lr=1e-3, ema=0.99)
 
 
-def network() -> BlockCodec:
-    """The codec before its fit."""
-    return BlockCodec(channels=64, width=192, depth=2, fine=48, fine_depth=3)
-
-
 def train_video(pool: Pool, folder: Path) -> BlockCodec:
     """Fit the components (seconds), then train the decoder; resumes where it stopped."""
     torch.manual_seed(0)
-    codec = network()
+    codec = pocket.pocket_video()
     fit_components(codec, pool, LOSS)
     trained = fit(block_job(codec, pool, STAGES, LOSS, scored=6), SCHEDULE, folder)
     assert isinstance(trained, BlockCodec)

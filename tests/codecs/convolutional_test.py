@@ -1,5 +1,7 @@
 """The learned pocket video codec: its start, causality, and what is saved."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -143,6 +145,23 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     del stored["decoder.leave.bias"]
     save_file(stored, path)
     with pytest.raises(UserError, match=r"1 missing weights, the first is decoder\.leave\.bias"):
+        load_video_codec(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "says"),
+    [
+        ("encoder", [8, 8], "wanted is a list of 3 values"),
+        ("channels", 0, "accepted is from 1 to 3072"),
+        ("widths", 3, "unknown entry 'widths'"),
+        ("decoder_depths", [1, 1, 1, 3000], "larger network than"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(tmp_path, entry, value, says):
+    tiny().save(tmp_path)
+    path = tmp_path / "vae" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), entry: value}))
+    with pytest.raises(UserError, match=says):
         load_video_codec(tmp_path)
 
 

@@ -1,7 +1,7 @@
-"""The second pocket video codec: numbers of the network and of its training, an hour and a half on one CPU core.
+"""The second pocket video codec: numbers of its training, an hour and a half on one CPU core.
 
-``python -m phonofilm.recipes.pocket2_video --folder FOLDER --footage PICTURES`` draws both pools of clips, trains from
-the shipped linear transform and writes ``vae`` into FOLDER; started again it goes on where it stopped, with more
+``python -m phonofilm.train.codecs.pocket2_video --folder FOLDER --footage PICTURES`` draws both pools of clips, trains
+from the shipped linear transform and writes ``vae`` into FOLDER; started again it goes on where it stopped, with more
 ``--minutes`` or ``--steps`` for longer.
 """
 
@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 
 from phonofilm.codecs.blocks import BlockCodec
-from phonofilm.codecs.convolutional import ConvCodec, ConvConfig
+from phonofilm.codecs.convolutional import ConvCodec
+from phonofilm.recipes import pocket
 from phonofilm.train.codecs.blocks import Stage
+from phonofilm.train.codecs.convolutional import ConvLoss, adopt_scale, conv_job
 from phonofilm.train.codecs.fit import Schedule, fit
+from phonofilm.train.codecs.footage import write_footage
 from phonofilm.train.codecs.pocket import HELD, pool_scripts
 from phonofilm.train.codecs.pool import Pool, write_pool
-from phonofilm.train.convolutional import ConvLoss, adopt_scale, conv_job
-from phonofilm.train.footage import write_footage
 
 STAGES = (
     Stage(until=0.35, frames=9, size=64, batch=5),
@@ -30,13 +31,8 @@ STAGES = (
 )
 LOSS = ConvLoss()
 SCHEDULE = Schedule(steps=20000, lr=1e-3, muon=0.01, rows=64, ema=0.998, minutes_between_scores=5)
-LINEAR = Path(__file__).parents[1] / "models" / "pocket"
+LINEAR = Path(__file__).parents[2] / "models" / "pocket"
 """Whose transform the training starts from."""
-
-
-def network() -> ConvCodec:
-    """The codec before training."""
-    return ConvCodec(ConvConfig())
 
 
 def main(
@@ -52,14 +48,14 @@ def main(
         write_footage(folder / "footage", footage, 360, frames=49, size=128)
     pools = (Pool.open(folder / "pool", HELD), Pool.open(folder / "footage", 12))
     torch.manual_seed(0)
-    codec = network()
+    codec = pocket.pocket2_video()
     codec.start_from(BlockCodec.load(LINEAR))
     codec = codec.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     job = conv_job(codec, pools, STAGES, LOSS, pools[0].heldout[:12])
     trained = fit(job, replace(SCHEDULE, steps=steps, minutes=minutes), folder / "video_run")
     assert isinstance(trained, ConvCodec)
     adopt_scale(trained, pools[0], range(0, pools[0].training, 16))
-    trained.save(folder, dtype=torch.bfloat16)
+    trained.save(folder, dtype=torch.float16)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from PIL import Image
 from phonofilm.codecs.blocks import BlockCodec
 from phonofilm.codecs.convolutional import ConvCodec, ConvConfig
 from phonofilm.train.codecs.blocks import BlockLoss, Stage, fit_components
+from phonofilm.train.codecs.convolutional import ConvLoss, adopt_scale, conv_job, conv_losses, draw_crops
 from phonofilm.train.codecs.fit import Schedule, fit
+from phonofilm.train.codecs.footage import cut_film, draw_leaves, pan_layers, read_folder, write_footage
 from phonofilm.train.codecs.jobs import seam
 from phonofilm.train.codecs.pool import Pool, to_video
-from phonofilm.train.convolutional import ConvLoss, adopt_scale, conv_job, conv_losses, draw_crops
-from phonofilm.train.footage import cut_film, draw_leaves, pan_layers, read_folder, write_footage
 
 TINY = ConvConfig(channels=8, encoder=(8, 8, 12), decoder=(12, 24, 50, 14), encoder_depths=(1, 1, 1))
 
