@@ -1,7 +1,7 @@
 """How near video codecs bring pictures back: python benchmarks/codec_quality.py FOLDER [FOLDER ...] --footage CLIPS.
 
 Each FOLDER holds a ``vae``; the shipped codec comes first. Puppet clips of the test split, drawn here (49 pixel frames
-of 128 x 128), and every pipeline in CLIPS, its middle square at 128 x 128. PSNR in dB, means over clips: of all pixels, of
+of 128 x 128), and every film in CLIPS, its middle square at 128 x 128. PSNR in dB, means over clips: of all pixels, of
 the mouth box, of pixels that have just changed, and of all with noise on the latents, which a generator's have. Seam:
 the mean step between neighbours across the edges of latents over the mean step inside, of the picture, of the true one,
 and of the error. The latents' mean square, and that of their change from one latent frame to the next. Seconds to
@@ -50,8 +50,8 @@ def puppets(count: int) -> list[tuple[Tensor, Tensor]]:
     return [(to_video(d.video[0].numpy())[None], box_mask(d.mouth[0].numpy(), SIZE)[None]) for d in drawings]
 
 
-def pipeline(path: Path) -> Tensor:
-    """The middle square of a pipeline, "1 3 T H W" in [-1, 1], of as many pixel frames as codecs take."""
+def film(path: Path) -> Tensor:
+    """The middle square of a film, "1 3 T H W" in [-1, 1], of as many pixel frames as codecs take."""
     pictures = read_clip(path).video
     pictures = pictures[: (len(pictures) - 1) // 4 * 4 + 1]
     side = min(pictures.shape[2:])
@@ -138,7 +138,7 @@ def main() -> None:
     clips = puppets(options.clips)
     rows = {name: quality(codec, clips) for name, codec in codecs.items()}
     for path in sorted(options.footage.glob("*.mp4")) if options.footage else []:
-        video = pipeline(path)
+        video = film(path)
         for name, codec in codecs.items():
             rows[name][path.stem] = decibels((through(codec, video) - video).square().mean().item())
     for name, codec in codecs.items():

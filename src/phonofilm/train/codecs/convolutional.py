@@ -23,19 +23,19 @@ class ConvLoss:
 
     square: float = 4.0
     """Of the squared error beside the absolute one: what PSNR counts."""
-    mouth: float = 4.0
+    mouth: float = 8.0
     """How much more a pixel inside the mouth box counts."""
-    moving: float = 2.0
+    moving: float = 4.0
     """How much more a pixel counts that has just changed."""
     gradient: float = 0.25
     """Of differences between neighbouring pixels, which keeps edges sharp."""
     seam: float = 3.0
     """How much more such a difference counts across the edge of two tokens."""
-    noise: float = 0.1
+    noise: float = 0.08
     """Largest deviation of the noise on latents: each clip draws its own below."""
     large: float = 0.02
     """Of a mean square of the latents above 1, with which they could drown the noise."""
-    footage: float = 0.28
+    footage: float = 0.22
     """Share of the crops that show no puppets."""
 
 

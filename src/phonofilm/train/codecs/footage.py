@@ -131,15 +131,15 @@ def pan_layers(
 
 
 def cut_film(
-    pipeline: UInt8[Tensor, "N 3 H W"], rng: np.random.Generator, *, frames: int, size: int
+    film: UInt8[Tensor, "N 3 H W"], rng: np.random.Generator, *, frames: int, size: int
 ) -> UInt8[Tensor, "T 3 S S"]:
-    """A square of random place and size out of a pipeline, half of the time mirrored; short films run there and back."""
-    count, height, width = len(pipeline), pipeline.shape[2], pipeline.shape[3]
+    """A square of random place and size out of a film, half of the time mirrored; short films run there and back."""
+    count, height, width = len(film), film.shape[2], film.shape[3]
     start = int(rng.integers(max(1, count - frames + 1)))
     order = np.abs((np.arange(start, start + frames) + count - 1) % max(1, 2 * count - 2) - (count - 1))
     side = int(rng.integers(min(size, height, width), min(height, width) + 1))
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    part = pipeline[order, :, top : top + side, left : left + side].float()
+    part = film[order, :, top : top + side, left : left + side].float()
     part = F.interpolate(part, (size, size), mode="area" if side > size else "bilinear")
     return (part.flip(-1) if rng.random() < 0.5 else part).round().byte()
 
