@@ -16,8 +16,6 @@ from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
-from phonofilm.files.media import read_clip
-
 PHOTOGRAPHS = (".jpg", ".jpeg", ".png")
 FILMS = (".mp4", ".avi", ".webm", ".mov")
 SIDE = 384
@@ -26,6 +24,8 @@ SIDE = 384
 
 def read_folder(folder: Path) -> tuple[list[UInt8[Tensor, "3 H W"]], list[UInt8[Tensor, "T 3 H W"]]]:
     """Photographs and films in a folder and the folders in it, in the order of their paths."""
+    from phonofilm.files.media import read_clip  # here: training needs no av
+
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     stills = [_read_photograph(path) for path in paths if path.suffix.lower() in PHOTOGRAPHS]
     films = [read_clip(path).video for path in paths if path.suffix.lower() in FILMS]
