@@ -1,6 +1,7 @@
 """The learned pocket video codec: its start, causality, and what is saved."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,14 @@ from phonofilm.codecs.folders import WEIGHTS
 from phonofilm.codecs.loading import load_video_codec
 from phonofilm.codecs.protocols import VideoCodec
 from phonofilm.errors import UserError
+from phonofilm.puppets.performance import perform
+from phonofilm.puppets.script import write_script
+from phonofilm.puppets.stage import draw
+from phonofilm.train.codecs.jobs import decibels, seam
+from phonofilm.train.codecs.pool import to_video
 
+ROOT = Path(__file__).parents[2]
+WEIGHTS_FOLDER = "weights/pocket2-codecs"
 TINY = ConvConfig(channels=8, encoder=(8, 8, 12), decoder=(12, 40, 50, 14), decoder_depths=(1, 1, 1, 1))
 
 
@@ -169,3 +177,15 @@ def test_numbers_that_do_not_fit_are_refused(tmp_path, entry, value, says):
 def test_clips_that_do_not_fit_are_refused(shape, says):
     with pytest.raises(ValueError, match=says):
         tiny().encode(torch.zeros(shape))
+
+
+def test_the_trained_weights_beat_the_linear_codec_and_draw_no_seams():
+    """On a puppet of the test split, which no codec was trained on; figures over many are in docs/codecs.md."""
+    drawing = draw([perform(write_script(1, split="test", stage="speaker"))], size=128)
+    video = to_video(drawing.video[0, 16:33].numpy())[None]
+    linear, learned = (load_video_codec(ROOT / folder) for folder in ("src/phonofilm/models/pocket", WEIGHTS_FOLDER))
+    error = [(codec.decode(codec.encode(video)) - video).square().mean().item() for codec in (linear, learned)]
+    assert decibels(error[1]) > decibels(error[0]) + 2
+    made = learned.decode(learned.encode(video))
+    assert seam(made, 16) < 1.1 * seam(video, 16)
+    assert learned.encode(video).square().mean().item() == pytest.approx(1.0, abs=0.7)
