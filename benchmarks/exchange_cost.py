@@ -43,7 +43,7 @@ def hidden(grid: Grid, width: int) -> Hidden:
         rotation=rope(pos, head),
         seconds=pos[..., 0],
         grid=grid,
-        ctx=without_positions(torch.zeros(1, 0, width), torch.zeros(1, 0, dtype=torch.bool)),
+        ctx=without_positions(torch.zeros(1, 0, width), None),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from phonofilm.architectures.ccl import CCLBlock, QueryGroups, groups_of
+from phonofilm.architectures.ccl import CCLBlock, Group, QueryGroups, groups_of
 from phonofilm.diffusion.tokens import positions
 from phonofilm.network.blocks import Hidden
 from phonofilm.network.context import without_positions
@@ -40,9 +40,7 @@ def hidden(grid: Grid, width: int, device: str) -> Hidden:
         rotation=rope(pos, Rope(sizes=(2, 2, 2))),
         seconds=pos[..., 0],
         grid=grid,
-        ctx=without_positions(
-            torch.zeros(1, 0, width, device=device), torch.zeros(1, 0, dtype=torch.bool, device=device)
-        ),
+        ctx=without_positions(torch.zeros(1, 0, width, device=device), None),
     )
 
 
@@ -59,7 +57,7 @@ def exchange_without_windows(block: CCLBlock, video: Hidden, audio: Hidden) -> N
         (block.video_context, video, audio, *both),
         (block.audio_context, audio, video, *reversed(both)),
     ):
-        reader(own, other, QueryGroups(mine[None], theirs[None], None, mine))
+        reader(own, other, QueryGroups((Group(mine[None], theirs[None]),), mine))
 
 
 def flops(call: Callable[[], object]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from phonofilm.encoders import text
 from phonofilm.network.context import ByteText
 from phonofilm.network.layers import Rope
 from phonofilm.network.ports import Data, DiTTime, StreamConfig
-from phonofilm.recipes import jova
+from phonofilm.recipes import jova, pocket
 from phonofilm.recipes.experiment import Experiment, LinkDropout
 from phonofilm.types import CLOSED
 
@@ -27,7 +27,7 @@ def experts_study() -> Experiment:
         model=Experts(
             video=replace(audio, channels=256, predict=Data()),
             audio=audio,
-            text=ByteText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=144),
+            text=ByteText(fields=pocket.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=144),
             num_experts=2,
             num_trunk=4,
         ),
@@ -35,5 +35,5 @@ def experts_study() -> Experiment:
         losses=(FlowLoss(),),
         regions=(),
         link_dropout=(LinkDropout(links=CLOSED, share=0.1),),
-        guidance=(Guidance(contrast=Both((jova.NEGATIVE, unlinked)), video_scale=2.5, audio_scale=2.5),),
+        guidance=(Guidance(contrast=Both((pocket.NEGATIVE, unlinked)), video_scale=2.5, audio_scale=2.5),),
     )

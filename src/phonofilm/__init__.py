@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from phonofilm.version import __version__
 
 if TYPE_CHECKING:
+    from phonofilm.cli.threads import share_cores
     from phonofilm.files.media import read_clip, read_image, read_wave, write_clip
     from phonofilm.generation.pipeline import Pipeline, load
     from phonofilm.types import Audio, Clip, Prompt, Request
@@ -20,12 +21,14 @@ __all__ = [
     "Audio",
     "__version__",
     "load",
+    "share_cores",
     "read_clip",
     "read_image",
     "read_wave",
     "write_clip",
 ]
 _HOMES = {
+    "cli.threads": ("share_cores",),
     "generation.pipeline": ("Pipeline", "load"),
     "files.media": ("read_clip", "read_image", "read_wave", "write_clip"),
     "types": ("Clip", "Prompt", "Request", "Audio"),

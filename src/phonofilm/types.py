@@ -134,10 +134,15 @@ class Clip:
     audio: Float[Tensor, "K N"]
     fps: float
     sample_rate: int
+    times: Float[Tensor, " F"] | None = None
+    """Seconds at which each pixel frame appears and, last, at which the last one ends; None where frame k appears at
+    k / fps. Then fps is a rate at which all of them are seen."""
 
     @property
     def seconds(self) -> float:
         """Length of the picture, or of the sound where there is no picture."""
+        if self.times is not None:
+            return float(self.times[-1])
         return len(self.video) / self.fps if len(self.video) else self.audio.shape[-1] / self.sample_rate
 
 

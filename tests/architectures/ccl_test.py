@@ -91,6 +91,11 @@ def attention(num_context=3):
 # Windows
 
 
+def pairs(windows):
+    """Queries and keys of every window, in the order of the queries."""
+    return sorted(pair for group in windows.groups for pair in zip(group.queries.tolist(), group.keys.tolist()))
+
+
 @pytest.mark.parametrize(
     ("frames", "tokens", "rate", "error"), [(21, 158, 31.25, 10.7), (21, 127, 25, 0.5), (37, 152, 16.5, 3.4)]
 )
@@ -108,11 +113,10 @@ def test_floored_windows_lose_the_last_tokens_and_real_ones_none():
     video, audio = sixteen(21, 158, 31.25)
     even = (torch.arange(21) + 0.5) * 158 / 21 - 0.5
     for partition, unseen, missed in ((WholeTokenWindows(), [154, 155, 156, 157], [20]), (TARPWindows(), [], [])):
-        windows = a2v_groups(partition, video, audio, CPU)
-        seen = {key for row, kept in zip(windows.keys, windows.inside) for key in row[kept].tolist()}
-        assert sorted(set(range(158)) - seen) == unseen
+        rows = [keys for _, keys in pairs(a2v_groups(partition, video, audio, CPU))]
+        assert sorted(set(range(158)) - {key for row in rows for key in row}) == unseen
         own = even if isinstance(partition, WholeTokenWindows) else partition.centres(video, audio)
-        out = [i for i, row in enumerate(windows.keys) if not row.min() - 0.5 <= own[i] <= row.max() + 0.5]
+        out = [i for i, row in enumerate(rows) if not min(row) - 0.5 <= own[i] <= max(row) + 0.5]
         assert out == missed
     drift = float(even[20] - WholeTokenWindows().centres(video, audio)[20]) / 31.25
     assert drift == pytest.approx(0.34, abs=0.005)
@@ -130,17 +134,16 @@ def test_even_spacing_is_a_sixth_of_a_second_late_at_frame_1():
 @pytest.mark.parametrize("grids", [(VIDEO, AUDIO), sixteen(21, 158, 31.25), sixteen(5, 60, 31.25)])
 def test_real_windows_are_the_nearest_tokens_and_the_frame_shown(grids):
     video, audio = grids
-    windows = a2v_groups(TARPWindows(), video, audio, CPU)
     middles = CENTRE.seconds(video, video.frames).double()
     heard = (torch.arange(-50, audio.frames + 50) + 0.5) * audio.step
-    width = windows.keys.shape[1]
+    rows = [keys for _, keys in pairs(a2v_groups(TARPWindows(), video, audio, CPU))]
+    width = max(map(len, rows))
     assert width * audio.step >= 3 * video.step > (width - 1) * audio.step
-    for middle, row, kept in zip(middles, windows.keys, windows.inside):
+    for middle, row in zip(middles, rows):
         near = (heard - min(float(middle), float(heard[audio.frames + 49]))).abs().topk(width, largest=False)
         nearest = set((near.indices - 50).tolist()) & set(range(audio.frames))
-        found = set(row[kept].tolist())
-        assert len(found ^ nearest) <= 2  # two tokens may be equally near
-        assert max(abs(float(heard[j + 50] - middle)) for j in found) <= float(near.values.max()) + 1e-4
+        assert len(set(row) ^ nearest) <= 2  # two tokens may be equally near
+        assert max(abs(float(heard[j + 50] - middle)) for j in row) <= float(near.values.max()) + 1e-4
     ends = torch.cat((torch.zeros(1), video.first + video.step * torch.arange(video.frames)))
     ends[-1] = 1e9
     shown = [int((heard[j + 50] >= ends).sum()) - 1 for j in range(audio.frames)]
@@ -149,12 +152,8 @@ def test_real_windows_are_the_nearest_tokens_and_the_frame_shown(grids):
 
 def test_floored_windows_are_the_rule():
     video, audio = sixteen(21, 158, 31.25)
-    windows = a2v_groups(WholeTokenWindows(), video, audio, CPU)
-    for i in range(21):
-        middle = 3 + 7 * i
-        assert windows.keys[i][windows.inside[i]].tolist() == [
-            j for j in range(middle - 10, middle + 11) if 0 <= j < 158
-        ]
+    for i, (_, keys) in enumerate(pairs(a2v_groups(WholeTokenWindows(), video, audio, CPU))):
+        assert keys == [j for j in range(3 + 7 * i - 10, 3 + 7 * i + 11) if 0 <= j < 158]
     assert WholeTokenWindows().frames(video, audio).tolist() == [min(20, j * 21 // 158) for j in range(158)]
     with pytest.raises(ValueError, match="3 audio tokens for 21 video frames"):
         a2v_groups(WholeTokenWindows(), video, audio._replace(frames=3), CPU)
@@ -166,10 +165,12 @@ def test_every_query_has_its_place(partition):
         (a2v_groups(partition, VIDEO, AUDIO, CPU), VIDEO.tokens),
         (v2a_groups(partition, VIDEO, AUDIO, CPU), AUDIO.tokens),
     ):
-        assert windows.queries.flatten()[windows.back].tolist() == list(range(count))
+        asking = torch.cat([group.queries.flatten() for group in windows.groups])
+        assert asking[windows.back].tolist() == list(range(count))
+        assert len({group.keys.shape[1] for group in windows.groups}) == len(windows.groups)
     frames = v2a_groups(partition, VIDEO, AUDIO, CPU)
-    group = frames.back // frames.queries.shape[1]
-    assert group.tolist() == partition.frames(VIDEO, AUDIO).tolist()
+    row = frames.back // frames.groups[0].queries.shape[1]
+    assert row.tolist() == partition.frames(VIDEO, AUDIO).tolist()
 
 
 # Context attention
@@ -196,8 +197,8 @@ def test_regrouped_attention_is_dense_attention_with_a_mask(partition, num_conte
     video, audio = hidden(VIDEO, 16, 1), hidden(AUDIO, 8, 2)
     heard = a2v_groups(partition, VIDEO, AUDIO, CPU)
     allowed = torch.zeros(VIDEO.tokens, AUDIO.tokens, dtype=torch.bool)
-    for queries, keys, kept in zip(heard.queries, heard.keys, heard.inside):
-        allowed[queries[:, None], keys[kept]] = True
+    for queries, keys in pairs(heard):
+        allowed[torch.tensor(queries)[:, None], keys] = True
     reader = attention(num_context)
     torch.testing.assert_close(
         reader(video, audio, heard).x, dense(reader, video, audio, allowed), rtol=1e-5, atol=1e-5

@@ -121,7 +121,7 @@ def test_fusion_is_a_second_attention_of_the_same_queries():
 
     def turned(x, rotation):
         pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
-        angle = torch.complex(rotation.cos, rotation.sin).unsqueeze(2)
+        angle = torch.view_as_complex(rotation).unsqueeze(2)
         return torch.view_as_real(pairs * angle).flatten(-2)
 
     p = layer.text.projection
@@ -179,9 +179,9 @@ def test_sound_turns_by_time_alone():
     rotation = port.enter(
         stream, without_positions(torch.zeros(1, 1, 256), torch.ones(1, 1, dtype=torch.bool))
     ).rotation
-    assert (rotation.sin[0, 1:, :22] != 0).all()
-    assert (rotation.sin[..., 22:] == 0).all()
-    assert (rotation.cos[..., 22:] == 1).all()
+    assert (rotation[0, 1:, :22, 1] != 0).all()
+    assert (rotation[..., 22:, 1] == 0).all()
+    assert (rotation[..., 22:, 0] == 1).all()
 
 
 SPOKEN = Prompt(scene="A man  in black.", sound="rain", speech=(("", "Hello."), ("The woman", "Bye.")))

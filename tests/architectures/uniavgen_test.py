@@ -13,7 +13,7 @@ from phonofilm.diffusion.sampling import sigmas
 from phonofilm.diffusion.tasks import T2AV, Pair, compose
 from phonofilm.diffusion.tokens import positions
 from phonofilm.encoders import text
-from phonofilm.network.alignment import MaskedWindow, Ramp, ReplicatedWindow, group_by_frame
+from phonofilm.network.alignment import MaskedWindow, Ramp, ReplicatedWindow, group_by_frame, group_by_length
 from phonofilm.network.blocks import Hidden
 from phonofilm.network.context import ByteText, CharacterContext, CharacterText, without_positions
 from phonofilm.network.layers import CrossAttention, Rope, attend, rope, rotate
@@ -23,6 +23,7 @@ from phonofilm.recipes.uniavgen import RECIPES
 from phonofilm.types import CLOSED, AVOutput, Batch, Grid, IndexClock, Layout, Links, Prompt, Tokens
 
 VIDEO, AUDIO = Grid(21, 2, 3, 1 / 16, 4 / 16), Grid(506, 1, 1, 0.01, 0.01)
+CPU = torch.device("cpu")
 SPEC = Rope(sizes=(4, 2, 2))
 STREAM = {"width": 16, "heads": 2, "mlp": 24, "rope": SPEC, "time": WanTime()}
 SMALL = ByteUniAVGen(
@@ -126,9 +127,28 @@ def test_most_tokens_see_one_latent_frame():
     seen = Ramp()(VIDEO, AUDIO)
     assert sum(weights[1] == 0 for _, weights in seen) / 506 == pytest.approx(0.75, abs=0.02)
     assert all(0 <= b - a <= 1 for (a, b), _ in seen)
-    groups = group_by_frame(seen)
-    assert all(groups.tokens[p][r] == token for token, (p, r) in enumerate(zip(groups.blend, groups.row)))
-    assert len(groups.blends) < 506 / 3
+    groups = group_by_frame(seen, CPU)
+    assert len(groups.frames) == sum(map(len, groups.tokens)) < 506 / 3
+    assert sum(tokens.numel() for tokens in groups.tokens) < 506 * 1.2
+    asked = torch.cat([tokens.flatten() for tokens in groups.tokens])
+    assert asked[groups.back].tolist() == list(range(506))
+    rows = [set(row) for tokens in groups.tokens for row in tokens.tolist()]
+    for row, frames, weights in zip(rows, groups.frames.tolist(), groups.weights.tolist()):
+        assert {seen[token].frames for token in row} == {tuple(frames)}
+        assert weights == pytest.approx(seen[min(row)].weights)
+
+
+@pytest.mark.parametrize("window", [MaskedWindow(0.125), ReplicatedWindow(2)])
+def test_windows_of_one_length_are_heard_together(window):
+    made = window(VIDEO, AUDIO)
+    groups, back = group_by_length(made, CPU)
+    assert torch.cat([group.frames for group in groups])[back].tolist() == list(range(21))
+    assert len({group.tokens.shape[1] for group in groups}) == len(groups) < 5
+    for group in groups:
+        for frame, tokens, places in zip(group.frames.tolist(), group.tokens.tolist(), group.places.tolist()):
+            kept = made.mask[frame] if made.mask else [True] * len(tokens)
+            assert tokens == [token for token, true in zip(made.tokens[frame], kept) if true]
+            assert places == pytest.approx([place for place, true in zip(made.places[frame], kept) if true])
 
 
 def test_projecting_first_is_blending_first(layer):
@@ -279,13 +299,13 @@ def test_padding_of_a_batch_changes_no_character_and_fillers_count():
     alone, padded = characters([[1, 2, 3, 0]], [4]), characters([[1, 2, 3, 0, 0, 0]], [4])
     torch.testing.assert_close(alone.x, padded.x[:, :4])
     assert alone.x[:, 3].abs().max() == 0
-    assert alone.mask.all()
+    assert alone.mask is None
     assert not torch.allclose(characters([[1, 2, 3]], [3]).x, alone.x[:, :3])
 
 
 def test_characters_start_with_the_reference_voice():
     expected = rope(F.pad(torch.arange(-5.0, -1.0)[:, None], (0, 2))[None], Rope(sizes=(8, 0, 0)))
-    torch.testing.assert_close(characters([[1, 2, 3, 0]], [4]).rotation.cos, expected.cos)
+    torch.testing.assert_close(characters([[1, 2, 3, 0]], [4]).rotation, expected)
 
 
 @pytest.mark.parametrize(("name", "other"), [("uniavgen_study", "jova_study"), ("uniavgen_pocket", "jova_pocket")])

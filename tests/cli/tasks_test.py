@@ -165,7 +165,7 @@ BAD = {
     "no voice": (["--voice", "none.wav"], ["none.wav", "no such file"]),
     "broken video": (["--video", "broken.mp4"], ["broken.mp4", "no picture"]),
     "text for audio": (["--audio", __file__], [Path(__file__).name, "cannot be decoded"]),
-    "folder for audio": (["--audio", "."], ["cannot be decoded"]),
+    "folder for audio": (["--audio", "."], ["it is a folder"]),
     "voice of somebody": (["--voice", "left=half.wav"], ["'left'", "says nothing", "one without a name"]),
     "voice of a third": ([*TWO, "--voice", "mid=half.wav"], ["'mid'", "says nothing", "'left', 'right'"]),
     "two voices": ([*TWO, "--voice", "left=half.wav", "--voice", "left=one.wav"], ["2 voices for 'left'"]),

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from phonofilm.network import ports
 from phonofilm.network.blocks import Context
-from phonofilm.network.layers import Rope, Rotation
+from phonofilm.network.layers import Rope
 from phonofilm.network.ports import (
     ConvEmbed,
     Data,
@@ -63,9 +63,9 @@ def made(given=(0,), frames=FRAMES, references=REFERENCES):
 def read(config):
     """A context with pooled text where the stream reads it."""
     pooled = torch.randn(2, TEXT, generator=torch.Generator().manual_seed(2)) if config.pooled else None
-    empty = torch.zeros(2, 3, 0)
+    empty = torch.zeros(2, 3, 0, 2)
     mask = torch.ones(2, 3, dtype=torch.bool)
-    return Context(x=torch.zeros(2, 3, WIDTH), mask=mask, rotation=Rotation(empty, empty), pooled=pooled)
+    return Context(x=torch.zeros(2, 3, WIDTH), mask=mask, rotation=empty, pooled=pooled)
 
 
 def entered(port, stream):

@@ -66,7 +66,7 @@ def test_a_tower_layer_is_diffusers_wan_block():
     assert len(state) == len(theirs.state_dict())
     ours.load_state_dict(state)
     stream = hidden()
-    both = [part.repeat_interleave(2, -1).unsqueeze(2) for part in stream.rotation]
+    both = [part.repeat_interleave(2, -1).unsqueeze(2) for part in stream.rotation.unbind(-1)]
     temb = stream.time[:, 0].unflatten(-1, (7, -1))[:, :6]
     expected = theirs(stream.x, stream.ctx.x, temb, tuple(both))
     torch.testing.assert_close(ours(stream).x, expected, rtol=1e-5, atol=1e-5)

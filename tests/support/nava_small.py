@@ -7,6 +7,7 @@ from phonofilm.network.context import VoicedFeatures
 from phonofilm.network.layers import Rope
 from phonofilm.network.ports import ConvEmbed, StreamConfig, WanTime
 from phonofilm.recipes.nava import nava_release, renames
+from phonofilm.recipes.wan_names import WeightNames
 
 RENAMES = renames(2, 2)
 
@@ -29,4 +30,5 @@ def network(voice: type[TimbreInContext]) -> NAVA:
 
 def small():
     """The release's choices at this size."""
-    return replace(nava_release(), name="nava_small:small", model=network(TimbreOverSentinel))
+    names = WeightNames(release=RENAMES)
+    return replace(nava_release(), name="nava_small:small", model=network(TimbreOverSentinel), names=names)

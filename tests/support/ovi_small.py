@@ -6,9 +6,7 @@ from phonofilm.architectures.ovi import Ovi
 from phonofilm.network.context import TowerText
 from phonofilm.network.layers import Rope
 from phonofilm.network.ports import ConvEmbed, StreamConfig, WanTime
-from phonofilm.recipes.ovi import FRESH, RENAMES, SLOW, WAN, ovi_paper
-
-__all__ = ["FRESH", "RENAMES", "WAN", "small"]
+from phonofilm.recipes.ovi import SLOW, ovi_paper
 
 
 def small():

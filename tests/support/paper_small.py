@@ -22,8 +22,9 @@ from phonofilm.network.context import CharacterText, EmbeddedText, TowerText
 from phonofilm.network.layers import CrossAttention, Rope
 from phonofilm.network.ports import DiTTime, MLPEmbed, StreamConfig, WanTime
 from phonofilm.recipes.ccl import ccl_paper
-from phonofilm.recipes.jova import CELLS, MASKS, jova_paper
+from phonofilm.recipes.jova import MASKS, jova_paper
 from phonofilm.recipes.nava import nava_release
+from phonofilm.recipes.pocket import CELLS
 from phonofilm.recipes.uniavgen import released_interaction, uniavgen_paper
 
 STATISTICS = {"latents_mean": [0.5, 0.0, -0.5], "latents_std": [1.0, 2.0, 0.5]}

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -83,26 +83,32 @@ class WholeTokenWindows:
 Partition = TARPWindows | WholeTokenWindows
 
 
-class QueryGroups(NamedTuple):
-    """Who reads what: queries in groups of equal size, and the keys that a group shares."""
+class Group(NamedTuple):
+    """Windows of one size, G of them: the queries of each, and the keys that these share."""
 
     queries: Int[Tensor, "G Q"]
     keys: Int[Tensor, "G K"]
-    inside: Bool[Tensor, "G K"] | None
-    """False for keys beyond either end; None where all count."""
+
+
+class QueryGroups(NamedTuple):
+    """Who reads what: windows in groups of one size, so that attention needs no mask (flash kernels take none)."""
+
+    groups: tuple[Group, ...]
     back: Int[Tensor, " N"]
-    """Where each query stands among the groups, end to end."""
+    """Where each query stands among those of all groups, end to end."""
 
 
 def a2v_groups(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> QueryGroups:
     """For video that reads audio: tokens of a frame share a window of sound, cut off at both ends of the clip."""
     with torch.inference_mode(False):
-        width = partition.width(video, audio)
+        width, own = partition.width(video, audio), torch.arange(video.tokens).view(video.frames, -1)
         start = torch.ceil(partition.centres(video, audio) - width / 2 - 1e-6).long()
-        keys = start[:, None] + torch.arange(width)
-        own = torch.arange(video.tokens)
-        inside = (keys >= 0) & (keys < audio.frames)
-        return _on(QueryGroups(own.view(video.frames, -1), keys.clamp(0, audio.frames - 1), inside, own), device)
+        first, end = start.clamp(min=0), (start + width).clamp(max=audio.frames)
+        sizes, groups = (end - first).clamp(min=0), []
+        for size in sizes.unique().tolist():
+            rows = sizes == size
+            groups.append(Group(own[rows].to(device), (first[rows, None] + torch.arange(size)).to(device)))
+        return QueryGroups(tuple(groups), torch.cat([group.queries.flatten() for group in groups]).argsort())
 
 
 def v2a_groups(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> QueryGroups:
@@ -113,7 +119,8 @@ def v2a_groups(partition: Partition, video: Grid, audio: Grid, device: torch.dev
         first, most = counts.cumsum(0) - counts, int(counts.max())
         queries = (first[:, None] + torch.arange(most)).clamp(max=audio.frames - 1)  # short groups ask again, unheard
         back = frames * most + torch.arange(audio.frames) - first[frames]
-        return _on(QueryGroups(queries, torch.arange(video.tokens).view(video.frames, -1), None, back), device)
+        pictures = torch.arange(video.tokens).view(video.frames, -1)
+        return QueryGroups((Group(queries.to(device), pictures.to(device)),), back.to(device))
 
 
 @torch.compiler.assume_constant_result  # a compiled block holds the tables of its grids: one graph a clip length
@@ -125,11 +132,6 @@ def groups_of(partition: Partition, video: Grid, audio: Grid, device: torch.devi
 @lru_cache(maxsize=64)
 def _cached(partition: Partition, video: Grid, audio: Grid, device: torch.device) -> tuple[QueryGroups, QueryGroups]:
     return a2v_groups(partition, video, audio, device), v2a_groups(partition, video, audio, device)
-
-
-def _on(windows: QueryGroups, device: torch.device) -> QueryGroups:
-    inside = None if windows.inside is None else windows.inside.to(device)
-    return QueryGroups(windows.queries.to(device), windows.keys.to(device), inside, windows.back.to(device))
 
 
 class CrossModalContextAttention(nn.Module):
@@ -176,15 +178,13 @@ class CrossModalContextAttention(nn.Module):
         x = _normed(self.norm_other, x)
         v = p.values(x)
         k = rotate(p.keys(x), self._rotation(other.seconds[:, :count])).to(v.dtype)
-        groups, total = len(windows.keys), len(q) * len(windows.keys)
-        k, v = (
-            torch.cat((always.to(part.dtype).expand(total, -1, -1, -1), _picked(part, windows.keys)), dim=1)
-            for always, part in zip(context, (k, v))
-        )
-        inside, before = windows.inside, context[0].shape[1]
-        mask = None if inside is None else F.pad(inside, (before, 0), value=True).repeat(len(q), 1)
-        done = attend(_picked(q.to(v.dtype), windows.queries), k, v, mask)
-        return done.unflatten(0, (len(q), groups)).flatten(1, 2).index_select(1, windows.back)
+        q, always = q.to(v.dtype), [part.to(v.dtype) for part in context]
+        done = []
+        for queries, keys in windows.groups:
+            pairs = zip(always, (_picked(k, keys), _picked(v, keys)))
+            read = [torch.cat((part.expand(len(one), -1, -1, -1), one), dim=1) for part, one in pairs]
+            done.append(attend(_picked(q, queries), *read).unflatten(0, (len(q), len(keys))).flatten(1, 2))
+        return torch.cat(done, dim=1).index_select(1, windows.back)
 
     def _rotation(self, seconds: Float[Tensor, "B S"]) -> Rotation:
         return rope(F.pad(seconds.unsqueeze(-1), (0, 2)), self.rope)

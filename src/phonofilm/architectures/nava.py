@@ -150,8 +150,7 @@ class StreamAttention(nn.Module):
     def before(self, hidden: Hidden) -> Before:
         """Modulate, project, rotate."""
         shift, scale, gate, *mlp = self.modulation(hidden.time, hidden.given)
-        everything = torch.ones_like(hidden.given)
-        return Before(self.projection(modulate(hidden.x, shift, scale), hidden.rotation, everything), gate, tuple(mlp))
+        return Before(self.projection(modulate(hidden.x, shift, scale), hidden.rotation), gate, tuple(mlp))
 
 
 class JointLayer(nn.Module):

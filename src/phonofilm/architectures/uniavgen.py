@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from phonofilm.network.alignment import FrameRule, WindowRule, group_by_frame
+from phonofilm.network.alignment import FrameRule, Tables, WindowRule, group_by_frame, group_by_length
 from phonofilm.network.backbone import Backbone
 from phonofilm.network.blocks import Hidden, State, WanLayer, Width, with_tokens
 from phonofilm.network.context import ByteText, CharacterText
@@ -182,18 +183,16 @@ class A2VAligner(nn.Module):
 
     def forward(self, video: Hidden, audio: Hidden, face: Float[Tensor, "B V"]) -> Hidden:
         """The video stream with what it heard; where there is no face it hears nothing."""
-        grid, batch, device = video.grid, len(video.x), video.x.device
-        window = self.interaction.window(grid, audio.grid)
-        tokens = torch.tensor(window.tokens, device=device)
-        p = self.projection
+        p, batch = self.projection, len(video.x)
+        known = tables(self.interaction, video.grid, audio.grid, video.x.device)
         q, k, v = p.queries(own(video)), p.keys(own(audio)), p.values(own(audio))
-        q = rotate(q.unflatten(1, (grid.frames, -1)).flatten(0, 1), in_space(grid, self.interaction.space, device))
-        place = F.pad(torch.tensor(window.places, device=device).unsqueeze(-1), (0, 2)).repeat(batch, 1, 1)
-        k = rotate(k[:, tokens].flatten(0, 1), rope(place, self.interaction.place))
-        mask = None if window.mask is None else torch.tensor(window.mask, device=device).repeat(batch, 1)
-        heard = attend(q.to(v.dtype), k.to(v.dtype), v[:, tokens].flatten(0, 1), mask)
-        heard = heard.reshape(batch, grid.tokens, -1)
-        return added(video, self.out(heard * face.unsqueeze(-1).to(heard.dtype)))
+        q = rotate(q.unflatten(1, (video.grid.frames, -1)).flatten(0, 1), known.space)
+        q, parts = q.to(v.dtype).unflatten(0, (batch, -1)), []
+        for (frames, tokens, _), rotation in zip(known.heard, known.rotations):
+            read = rotate(k[:, tokens].flatten(0, 1), rotation.repeat(batch, 1, 1, 1)).to(v.dtype)
+            parts.append(attend(q[:, frames].flatten(0, 1), read, v[:, tokens].flatten(0, 1)).unflatten(0, (batch, -1)))
+        brought = torch.cat(parts, dim=1)[:, known.frames].flatten(1, 2)
+        return added(video, self.out(brought * face.unsqueeze(-1).to(brought.dtype)))
 
 
 class V2AAligner(nn.Module):
@@ -211,16 +210,16 @@ class V2AAligner(nn.Module):
 
     def forward(self, audio: Hidden, video: Hidden, face: Float[Tensor, "B V"]) -> Hidden:
         """The audio stream with what it saw of the face."""
-        p, grid, device = self.projection, video.grid, video.x.device
-        x = own(video)
-        frames = (x * face.unsqueeze(-1).to(x.dtype)).unflatten(1, (grid.frames, -1))
-        groups = group_by_frame(self.interaction.seen(grid, audio.grid))
-        k, v = (groups.blended(F.linear(frames, part.weight)) + part.bias for part in (p.k, p.v))  # (B, P, N, D)
+        p, x, known = self.projection, own(video), tables(self.interaction, video.grid, audio.grid, video.x.device)
+        frames, seen = (x * face.unsqueeze(-1).to(x.dtype)).unflatten(1, (video.grid.frames, -1)), known.seen
+        k, v = (seen.blended(F.linear(frames, part.weight)) + part.bias for part in (p.k, p.v))  # (B, P, N, D)
         k, v = (part.flatten(0, 1).unflatten(-1, (p.heads, -1)) for part in (p.norm_k(k.float()), v))
-        k = rotate(k, in_space(grid, self.interaction.space, device))
-        q = p.queries(own(audio))[:, torch.tensor(groups.tokens, device=device)].flatten(0, 1)
-        saw = attend(q.to(v.dtype), k.to(v.dtype), v).unflatten(0, (len(x), -1))
-        return added(audio, self.out(saw[:, torch.tensor(groups.blend), torch.tensor(groups.row)]))
+        k, q = rotate(k, known.space).to(v.dtype), p.queries(own(audio)).to(v.dtype)
+        k, v = (part.unflatten(0, (len(x), -1)).split([len(g) for g in seen.tokens], dim=1) for part in (k, v))
+        groups = zip((q[:, tokens] for tokens in seen.tokens), k, v)
+        saw = [attend(*(part.flatten(0, 1) for part in group)) for group in groups]
+        saw = torch.cat([part.unflatten(0, (len(x), -1)).flatten(1, 2) for part in saw], dim=1)
+        return added(audio, self.out(saw[:, seen.back]))
 
 
 def own(hidden: Hidden) -> Float[Tensor, "B S D"]:
@@ -233,6 +232,21 @@ def added(hidden: Hidden, brought: Float[Tensor, "B S D"]) -> Hidden:
     count = hidden.grid.tokens
     fresh = torch.where(hidden.given[:, :count, None], own(hidden), own(hidden) + brought)
     return with_tokens(hidden, torch.cat((fresh, hidden.x[:, count:]), dim=1))
+
+
+@torch.compiler.assume_constant_result  # a compiled layer holds the tables of its grids: one graph a clip length
+def tables(interaction: Interaction, video: Grid, audio: Grid, device: torch.device) -> Tables:
+    """What all layers share, made once for a length of clips."""
+    return _tables(interaction, video, audio, device)
+
+
+@lru_cache(maxsize=64)
+def _tables(interaction: Interaction, video: Grid, audio: Grid, device: torch.device) -> Tables:
+    with torch.inference_mode(False):
+        groups, frames = group_by_length(interaction.window(video, audio), device)
+        turned = tuple(rope(F.pad(group.places.unsqueeze(-1), (0, 2)), interaction.place) for group in groups)
+        seen = group_by_frame(interaction.seen(video, audio), device)
+        return Tables(in_space(video, interaction.space, device), groups, turned, frames, seen)
 
 
 def in_space(grid: Grid, spec: Rope, device: torch.device) -> Rotation:

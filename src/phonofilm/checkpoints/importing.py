@@ -1,7 +1,7 @@
 """Published weights to a checkpoint folder, tensor by tensor: names by the recipe's rules, all checked beforehand.
 
-A recipe module says how names change: ``RENAMES``, from the published checkpoint to ours, complete; and where the
-network can start from Wan's weights ``WAN``, from the names of Wan's own code, with ``FRESH``, the patterns of our
+A recipe says in ``names`` how they change: ``release``, from the published checkpoint to ours, complete; and where the
+network can start from Wan's weights ``wan``, from the names of Wan's own code, with ``fresh``, the patterns of our
 names that Wan has not. Rules are (regex, replacement) pairs, applied one after the other.
 """
 
@@ -27,7 +27,7 @@ from phonofilm.encoders.features import NETWORK
 from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import INDEX, Stored, entries, shards
 from phonofilm.recipes.experiment import Experiment
-from phonofilm.recipes.lookup import find_module, find_recipe
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.recipes.record import record
 from phonofilm.recipes.wan_names import DIFFUSERS, Rules
 
@@ -136,25 +136,24 @@ def appearing(folder: Path) -> Iterator[Path]:
 def planned(source: Path, recipe: str, *, init: bool = False) -> Plan:
     """Every tensor of the network with its source; ``UserError`` where the two do not fit each other."""
     experiment = find_recipe(recipe)
-    module = find_module("recipe", recipe)
-    table = "WAN" if init else "RENAMES"
-    if not hasattr(module, table):
+    names = experiment.names
+    rules = names.wan if init else names.release
+    if not rules:
         raise UserError(f"recipe {recipe!r} has no table of names for {'an initialisation' if init else 'an import'}")
     found = {name: entry for path in files(source) for name, entry in entries(path).items()}
-    rules: Rules = getattr(module, table)
     if init and any(name.startswith("condition_embedder.") for name in found):
         rules = DIFFUSERS + rules
     with torch.device("meta"):
         own = {name: tuple(tensor.shape) for name, tensor in experiment.model.build().state_dict().items()}
     parts = tuple(_parts(source, found, rules, own, cells(experiment)))
     here = {part.name for part in parts}
-    fresh = tuple(name for name in own if init and any(re.search(rule, name) for rule in getattr(module, "FRESH", ())))
-    for problem, names in (
+    fresh = tuple(name for name in own if init and any(re.search(rule, name) for rule in names.fresh))
+    for problem, which in (
         ("missing", sorted(own.keys() - here - set(fresh))),
         ("both given and declared fresh", sorted(here & set(fresh))),
     ):
-        if names:
-            raise UserError(f"{source}: {len(names)} tensors of {recipe} {problem}, the first is {names[0]!r}")
+        if which:
+            raise UserError(f"{source}: {len(which)} tensors of {recipe} {problem}, the first is {which[0]!r}")
     return Plan(experiment, parts, fresh)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from phonofilm.cli.arguments import parse
+from phonofilm.cli.codecs import Codecs
 from phonofilm.cli.compare import Compare
 from phonofilm.cli.evaluate import Evaluate
 from phonofilm.cli.generate import Generate
@@ -17,6 +18,7 @@ from phonofilm.cli.prepare import Prepare
 from phonofilm.cli.prompt_sets import Prompts
 from phonofilm.cli.puppets import Puppets
 from phonofilm.cli.show import Show
+from phonofilm.cli.threads import share_cores
 from phonofilm.cli.train import TrainRecipe
 from phonofilm.errors import unknown
 
@@ -29,9 +31,14 @@ COMMANDS: dict[str, type] = {
     "show": Show,
     "import": Import,
     "puppets": Puppets,
+    "codecs": Codecs,
     "prompts": Prompts,
 }
-PARTS = {"puppets": ("make", "prompts", "show"), "prompts": ("verse-bench", "seed-tts", "portraits")}
+PARTS = {
+    "codecs": ("train",),
+    "puppets": ("make", "prompts", "show"),
+    "prompts": ("verse-bench", "seed-tts", "portraits"),
+}
 """Commands of commands."""
 
 
@@ -39,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``phonofilm``. Ends with code 2 and one line on stderr for what a person can mend."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        command(arguments).run()
+        threads = "torch was loaded before the command line" if "torch" in sys.modules else share_cores()
+        wanted = command(arguments)
+        if getattr(wanted, "verbose", False):
+            print(f"phonofilm: {threads}", file=sys.stderr)
+        wanted.run()
     except ValueError as error:
         print(f"phonofilm: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from error

@@ -7,6 +7,7 @@ import io
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tyro
@@ -15,6 +16,14 @@ from phonofilm.errors import UserError
 
 STYLE = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff)
 RULE = re.compile(r"[─-]{4,}$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What all commands that compute for long have in common."""
+
+    verbose: bool = False
+    """Say on standard error how many threads there are and how they wait for each other."""
 
 
 def parse(form: Any, arguments: Sequence[str], *, prog: str, default: Any = None) -> Any:

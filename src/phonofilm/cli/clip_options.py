@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,11 +12,12 @@ from phonofilm.cli.arguments import check_number
 from phonofilm.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from phonofilm.types import Audio, Prompt, Request
+    from phonofilm.types import Audio, Clip, Prompt, Request
 
 PathArgument = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="TEXT")]
-VOICE = re.compile(r"([A-Za-z][\w-]*)=(.+)")
+LONGEST, PIXELS = 600, 1280 * 720
+"""Seconds of a clip, and of what is read of given files; pixels to which larger given pictures are scaled down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +27,16 @@ class ClipOptions:
     scene: str = ""
     """What to show: "a woman with red hair, pale skin, blue background"."""
     say: Repeated = ()
-    """What is said: "set white with p two soon". With several speakers one --say each: "left: set white now"."""
+    """What is said: "set white with p two soon". With several speakers one --say each: "left: set white now". One word
+    before the first colon, in any script, is the speaker's name; where it is to be said, begin with a colon."""
     sound: str = ""
     """What to hear beside the words: "a high voice", "a bouncing ball"."""
     negative: str = ""
     """What neither to show nor to hear."""
     prompt: str = ""
-    """Scene and speech in one line, in which quoted words are the speech."""
+    """Scene and speech in one line, in which quoted words are the speech, in the quotes of any language or <S> <E>."""
     image: PathArgument = None
-    """A portrait to bring to life; PNG, JPEG or WebP."""
+    """A portrait to bring to life; PNG, JPEG, WebP, BMP, GIF, TIFF or PNM."""
     audio: PathArgument = None
     """Sound to make pictures for; any file with sound in it."""
     video: PathArgument = None
@@ -103,10 +104,10 @@ def check_apart(options: ClipOptions, out: Path) -> None:
 
 def request_of(options: ClipOptions) -> Request:
     """The request behind the words; raises ``UserError`` for what no model could do."""
-    check_number("seconds", options.seconds, low=0.01, high=600)
+    check_number("seconds", options.seconds, low=0.01, high=LONGEST)
     check_number("seed", options.seed, low=0, high=2**63 - 1)
     prompt, retake = prompt_of(options), retake_of(options)
-    from phonofilm.files.media import read_clip, read_image
+    from phonofilm.files.media import read_image
     from phonofilm.generation.request import check_request
     from phonofilm.types import Request
 
@@ -116,9 +117,9 @@ def request_of(options: ClipOptions) -> Request:
         seconds=options.seconds,
         seed=options.seed,
         image=None if options.image is None else read_image(options.image),
-        video=None if options.video is None else read_clip(options.video),
+        video=None if options.video is None else _read_clip(options.video),
         audio=None if options.audio is None else _read_audio(options.audio),
-        clip=None if clip is None else read_clip(clip),
+        clip=None if clip is None else _read_clip(clip),
         retake=retake,
         voice=tuple(_read_voice(text) for text in options.voice),
         only=options.only,
@@ -144,16 +145,24 @@ def retake_of(options: ClipOptions) -> tuple[float, float] | None:
     return start, end
 
 
+def _read_clip(path: Path) -> Clip:
+    """A clip with each pixel frame at its own time, so that the model's frames are picked from what was stored."""
+    from phonofilm.files.media import Limits, read_clip
+
+    return read_clip(path, limits=Limits(seconds=LONGEST, pixels=PIXELS), even=False)
+
+
 def _read_audio(path: Path) -> Audio:
-    from phonofilm.files.media import read_wave
+    from phonofilm.files.media import Limits, read_wave
     from phonofilm.types import Audio
 
-    return Audio(*read_wave(path))
+    return Audio(*read_wave(path, limits=Limits(seconds=LONGEST)))
 
 
 def _read_voice(text: str) -> tuple[str, Audio]:
-    match = VOICE.fullmatch(text.strip())
-    who, path = match.groups() if match else ("", text)
+    from phonofilm.generation.prompts import voice_of
+
+    who, path = voice_of(text)
     return who, _read_audio(Path(path))
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from phonofilm.cli.arguments import check_number, needs, read_pairs, read_part
+from phonofilm.cli.arguments import Command, check_number, needs, read_pairs, read_part
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare:
+class Compare(Command):
     """Train and score several recipes at equal data, steps and parameters, and write the page that compares them.
 
     What is done already is not done again: repeat the command after a stop, or to write the page anew.

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import tyro
 
-from phonofilm.cli.arguments import check_number, needs
+from phonofilm.cli.arguments import Command, check_number, needs
 from phonofilm.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(Command):
     """Score clips beside controls, and write a report.
 
     phonofilm evaluate runs/clips --model pocket    (200 held-out prompts; the model makes the clips that are missing)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from phonofilm.cli.arguments import check_number
+from phonofilm.cli.arguments import Command, check_number
 from phonofilm.cli.clip_options import KEYS, ClipOptions, check_apart, options_of, request_of
 from phonofilm.errors import UserError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate(ClipOptions):
+class Generate(ClipOptions, Command):
     """Make a clip with sound out of words, or of words and a portrait, pictures, sound or another clip.
 
     phonofilm generate --scene "a man with black hair, dark skin, green background" --say "bin blue at f two now"
@@ -120,17 +120,14 @@ def check_place(path: Path) -> Path:
 
 def read_requests(file: Path, folder: Path) -> list[tuple[Request, Path]]:
     """The requests of a prompts file, each with the file to write; raises ``UserError`` with the line that is wrong."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--prompts {file}: cannot be read as text ({error})") from error
+    from phonofilm.files.text import numbered_lines
+
     requests = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                requests.append(read_request(line, folder, f"{number:05d}"))
-            except UserError as error:
-                raise UserError(f"{file}, line {number}: {error}") from error
+    for number, line in numbered_lines(file):
+        try:
+            requests.append(read_request(line, folder, f"{number:05d}"))
+        except UserError as error:
+            raise UserError(f"{file}, line {number}: {error}") from error
     if not requests:
         raise UserError(f"--prompts {file}: holds no prompt; one JSON object a line is wanted")
     names = [out.name for _, out in requests]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from phonofilm.cli.arguments import read_pairs, read_part
+from phonofilm.cli.arguments import Command, read_pairs, read_part
 from phonofilm.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare:
+class Prepare(Command):
     """Draw and speak puppets, encode them with trained codecs and keep the latents in a folder.
 
     What is there already stays, so that a broken run can be repeated; training may start meanwhile.
@@ -18,7 +18,7 @@ class Prepare:
     """
 
     codecs: Path
-    """A folder with vae, audio_vae and vocoder: a checkpoint folder or what `phonofilm codecs` made."""
+    """A folder with vae, audio_vae and vocoder: a checkpoint folder, or what `phonofilm codecs train` made."""
     out: Path
     """The cache folder."""
     clips: int

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phonofilm.cli.arguments import check_number, needs
+from phonofilm.cli.arguments import Command, check_number, needs
 from phonofilm.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ SHOWN = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainRecipe:
+class TrainRecipe(Command):
     """Train a recipe from scratch, or go on where the folder's last checkpoint stands.
 
     phonofilm train --recipe jova_pocket --data data/train --val data/val --codecs runs/codecs --out runs/jova

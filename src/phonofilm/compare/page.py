@@ -157,9 +157,9 @@ def write_page(result: Result, path: Path) -> None:
     drawn = {picture.title: (f"{path.stem}-{picture.name}.svg", picture.svg) for picture in loss_pictures(result)}
     for name, svg in drawn.values():
         with replacing(path.with_name(name)) as part:
-            part.write_text(svg + "\n")
+            part.write_text(svg + "\n", encoding="utf-8")
     with replacing(path) as part:
-        part.write_text(text(result, {title: name for title, (name, _) in drawn.items()}))
+        part.write_text(text(result, {title: name for title, (name, _) in drawn.items()}), encoding="utf-8")
 
 
 def write_result(result: Result, folder: Path) -> None:
@@ -167,4 +167,4 @@ def write_result(result: Result, folder: Path) -> None:
     write_page(result, folder / "report.md")
     for name, body in {"report.json": json.dumps(content(result), indent=1), "report.html": html(result)}.items():
         with replacing(folder / name) as part:
-            part.write_text(body + "\n")
+            part.write_text(body + "\n", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Container, Mapping
@@ -12,12 +11,14 @@ from typing import Any
 
 from phonofilm.errors import UserError
 from phonofilm.evaluate.heldout import NAME, STAGE_OF
-from phonofilm.generation.prompts import speech_of
+from phonofilm.files.text import read_json_lines
+from phonofilm.generation.prompts import prompt_of_line, speech_of, straight, voice_of
 
 NUM_OTHERS = 19
-WHO = re.compile(r"^\s*[A-Za-z][\w-]*=")
-"""The speaker's name before a recording, as ``phonofilm generate --voice`` takes it."""
-SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
+SUFFIXES = (
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg"),
+    *(".flv", ".f4v", ".wmv", ".asf", ".ogv", ".3gp", ".mxf", ".nut"),
+)
 """What counts as a clip in a folder."""
 
 
@@ -77,7 +78,8 @@ def find_entries(
     """
     if not clips.is_dir():
         raise UserError(f"{clips}: no such folder; name the folder that holds the clips")
-    files = sorted(f for f in clips.rglob("*") if f.suffix.lower() in SUFFIXES and not _hidden(f.relative_to(clips)))
+    found = (f for f in clips.rglob("*") if f.suffix.lower() in SUFFIXES and not f.is_dir())
+    files = sorted(f for f in found if not _hidden(f.relative_to(clips)))
     entries = {_name(f.relative_to(clips)): Entry(name=_name(f.relative_to(clips)), path=f) for f in files}
     if len(entries) != len(files):
         raise UserError(f"{clips} holds clips whose names differ in the suffix alone: rename one of them")
@@ -95,7 +97,7 @@ def find_entries(
 
 
 def _plain(lines: tuple[str, ...]) -> str:
-    return " ".join(re.findall(r"[a-z0-9']+", " ".join(lines).lower()))
+    return " ".join(re.findall(r"[a-z0-9']+", straight(" ".join(lines)).lower()))
 
 
 def _others(entry: Entry, lines: list[str]) -> tuple[str, ...]:
@@ -123,17 +125,20 @@ def _known(
     speaker = (row or {}).get("speaker", "") or (truth.voices[0] if truth and len(truth.voices) == 1 else "")
     twin = None
     if reference is not None:
-        twin = reference / entry.path.relative_to(clips)
+        twin = _twin(reference / entry.path.relative_to(clips))
     sound, voices = (row or {}).get("sound", ""), (row or {}).get("voices", ())
     return replace(entry, lines=lines, sound=sound, speaker=speaker, voices=voices, truth=truth, reference=twin)
 
 
+def _twin(path: Path) -> Path:
+    """The file there, or the one of the same name in another container."""
+    others = (path.with_suffix(suffix) for suffix in SUFFIXES)
+    return path if path.is_file() else next((other for other in others if other.is_file()), path)
+
+
 def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON lines ({error})") from error
-    if not all(isinstance(row, dict) and (row.get("name") or row.get("file")) for row in rows):
+    rows = [row for _, row in read_json_lines(path)]
+    if not all(row.get("name") or row.get("file") for row in rows):
         raise UserError(f'{path}: every line is to be an object with a "name" (or "file") of a clip')
     return rows
 
@@ -155,16 +160,18 @@ def _asked(path: Path, names: Container[str]) -> dict[str, dict[str, Any]]:
 def _voices(row: Mapping[str, Any]) -> tuple[Path, ...]:
     """Files of ``voice``, a text or several, without the names of who speaks with them."""
     voices = row.get("voice") or []
-    return tuple(Path(WHO.sub("", str(text))) for text in ([voices] if isinstance(voices, str) else voices))
+    return tuple(Path(voice_of(str(text))[1]) for text in ([voices] if isinstance(voices, str) else voices))
 
 
 def _said(row: Mapping[str, Any], place: str) -> list[str]:
-    """Words of ``lines`` as they stand, or of ``say`` without the names of who says them."""
+    """Words of ``lines`` as they stand, of ``say`` without the names of who says them, or quoted in ``prompt``."""
     as_they_stand, lines = bool(row.get("lines")), row.get("lines") or row.get("say") or []
     lines = [lines] if isinstance(lines, str) else list(lines)
     if as_they_stand:
         return [line for line in lines if line]
     try:
+        if not lines and row.get("prompt"):
+            return [words for _, words in prompt_of_line(str(row["prompt"])).speech]
         return [words for _, words in speech_of(lines)]
     except UserError as error:
         raise UserError(f"{place}: {error}") from error

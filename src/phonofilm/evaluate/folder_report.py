@@ -244,4 +244,4 @@ def write_report(report: FolderReport, folder: Path, clips: Mapping[str, Path]) 
     }
     for name, body in files.items():
         with replacing(folder / name) as part:
-            part.write_text(body + "\n")
+            part.write_text(body + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from phonofilm.errors import UserError
 from phonofilm.files.media import replacing, write_wave
+from phonofilm.files.text import numbered_lines, read_json_lines
 from phonofilm.puppets.performance import perform
 from phonofilm.puppets.references import references
 from phonofilm.puppets.script import Script, write_script
@@ -165,12 +166,8 @@ def read_cases(path: Path) -> tuple[Case, ...]:
 
     Raises ``UserError`` for rows that no script of this version of the puppets gives.
     """
-    try:
-        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a file of prompts ({error})") from error
     cases = []
-    for number, row in enumerate(rows, start=1):
+    for number, row in read_json_lines(path):
         found = NAME.fullmatch(str(row.get("name", "")))
         if not found:
             raise UserError(
@@ -189,7 +186,7 @@ def are_held_out(clips: Path, prompts: Path | None = None) -> bool:
     """Tell whether a folder is for held-out prompts: by its prompts, or by the clips' names, or as it is empty yet."""
     table = prompts or clips / "prompts.jsonl"
     if table.is_file():
-        first = next((line for line in table.read_text().splitlines() if line.strip()), "{}")
+        first = next((line for _, line in numbered_lines(table)), "{}")
         try:
             row = json.loads(first)
         except ValueError as error:

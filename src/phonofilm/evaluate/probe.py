@@ -25,7 +25,7 @@ from phonofilm.files.resample import resample
 from phonofilm.types import Clip
 
 TIERS = ("exact", "offline", "paper")
-LIMITS = Limits(seconds=20.0, pixels=640 * 360)
+LIMITS = Limits(seconds=20.0, pixels=640 * 360, memory=2.0**30)
 """What is read of a clip: at most 20 s, and pictures of at most 230,400 pixels."""
 Parts = tuple[float, float]
 """A clip's value and its weight."""

@@ -279,4 +279,4 @@ def write_report(report: Report, folder: Path, clips: Path) -> None:
     }
     for name, body in files.items():
         with replacing(folder / name) as part:
-            part.write_text(body + "\n")
+            part.write_text(body + "\n", encoding="utf-8")

@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from phonofilm.generation.prompts import straight
+
 SAMPLE_RATE = 16000
 PADDING = 0.3
 """Seconds of zeros before and after, before the noise."""
@@ -20,8 +22,8 @@ NOISE_DB = -60.0
 
 
 def words(text: str) -> list[str]:
-    """Split into lower-case words without punctuation, apostrophes kept."""
-    return re.findall(r"[a-z0-9']+", text.lower())
+    """Split into lower-case words without punctuation; apostrophes, also typographic ones, are kept as typewriters'."""
+    return re.findall(r"[a-z0-9']+", straight(text).lower())
 
 
 def word_errors(said: str, heard: str) -> tuple[int, int]:

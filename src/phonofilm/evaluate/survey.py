@@ -21,10 +21,11 @@ from phonofilm.evaluate import controls
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.families import PROBES
 from phonofilm.evaluate.probe import LIMITS, Examined, Found, Parts, Probe, Unmeasured
+from phonofilm.files.clock import read_times
 from phonofilm.files.media import read_clip, replacing
 from phonofilm.types import Clip
 
-SURVEY_EDITION = 3
+SURVEY_EDITION = 4
 """Counts up when a measure changes, so that no outcome of another edition is used again."""
 SILENCE = 1e-3
 DAMAGED = {
@@ -50,7 +51,7 @@ class ProbeJob:
     def key(self) -> str:
         """A digest of everything that the outcome depends on."""
         files = [f for f in (self.entry.path, self.entry.reference, self.partner, *self.entry.voices) if f is not None]
-        content = [digest(f) if f.exists() else "" for f in [*files, *self.entry.weights.values()]]
+        content = [digest(f) if f.is_file() or f.is_dir() else "" for f in [*files, *self.entry.weights.values()]]
         told = (self.entry.lines, self.entry.others, self.entry.sound, self.entry.speaker, self.entry.truth)
         text = f"{SURVEY_EDITION} {self.condition} {self.probes} {told} {content}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -102,7 +103,7 @@ def measure_clip(job: ProbeJob) -> Outcome:
 
 def _measured(job: ProbeJob) -> Outcome:
     clip = read_clip(job.entry.path, limits=LIMITS)
-    notes = _notes(clip)
+    notes = _notes(clip, job.entry.path)
     if job.partner is not None:
         clip = controls.swap_audio(clip, read_clip(job.partner, sample_rate=clip.sample_rate, limits=LIMITS))
     elif job.condition in DAMAGED:
@@ -141,13 +142,14 @@ def _probed(probe: Probe, entry: Entry, clip: Examined) -> Found | str:
         return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _notes(clip: Clip) -> tuple[str, ...]:
+def _notes(clip: Clip, path: Path) -> tuple[str, ...]:
     notes = []
     if clip.audio.shape[-1] == 0:
         notes.append("no sound")
     elif clip.audio.abs().amax() < SILENCE:
         notes.append(f"silent: no sample reaches {SILENCE:g}")
-    if clip.seconds > LIMITS.seconds - 1 / clip.fps:
+    track = read_times(path, LIMITS).video
+    if track is not None and track.end - track.start > LIMITS.seconds + 0.5 / clip.fps:
         notes.append(f"only the first {LIMITS.seconds:g} s were read")
     return tuple(notes)
 

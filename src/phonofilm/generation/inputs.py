@@ -22,6 +22,9 @@ from phonofilm.types import Audio, Clip, Layout, Request, Span
 FADE = 0.02
 """Seconds over which given sound fades into made sound, inside the made part."""
 
+ENLARGED = 32
+"""Times that given pictures are enlarged at most."""
+
 
 class Fitted(NamedTuple):
     """Given pictures and sound in the model's size and rates; None where there are none."""
@@ -54,6 +57,9 @@ def fit(request: Request, geometry: Geometry, task: Task, codec: AudioCodec) -> 
 def at_rate(clip: Clip, fps: float) -> UInt8[Tensor, "T 3 H W"]:
     """The pixel frames on show at the middles of frames of another rate."""
     middles = (torch.arange(count(clip, fps), dtype=torch.float64) + 0.5) / fps
+    if clip.times is not None:
+        picks = torch.searchsorted(clip.times[:-1].contiguous(), middles.to(clip.times), right=True) - 1
+        return clip.video[picks.clamp(min=0)]
     return clip.video[(middles * clip.fps).long().clamp(max=len(clip.video) - 1)]
 
 
@@ -71,7 +77,7 @@ def scaled(video: UInt8[Tensor, "T 3 H W"], geometry: Geometry) -> UInt8[Tensor,
     """Pictures cut to the clip's shape around their middle and scaled to its size."""
     height, width = video.shape[-2:]
     scale = min(height / geometry.height, width / geometry.width)
-    rows, columns = round(geometry.height * scale), round(geometry.width * scale)
+    rows, columns = max(1, round(geometry.height * scale)), max(1, round(geometry.width * scale))
     top, left = (height - rows) // 2, (width - columns) // 2
     cut = video[:, :, top : top + rows, left : left + columns]
     size = (geometry.height, geometry.width)
@@ -143,6 +149,20 @@ def gaps(keep: Bool[Tensor, " N"]) -> list[tuple[int, int]]:
     return list(zip((ends == 1).nonzero().flatten().tolist(), (ends == -1).nonzero().flatten().tolist()))
 
 
+def check_size(request: Request, geometry: Geometry) -> None:
+    """Raise ``UserError`` for pictures of which so little is left at the clip's shape that it would be a blur."""
+    for name, pixels in (("image", request.image), ("video", request.video), ("clip", request.clip)):
+        if pixels is not None:
+            height, width = (pixels.video if isinstance(pixels, Clip) else pixels).shape[-2:]
+            scale = min(height / geometry.height, width / geometry.width)
+            if scale < 1 / ENLARGED:
+                wanted = f"{-(-geometry.width // ENLARGED)} x {-(-geometry.height // ENLARGED)}"
+                raise UserError(
+                    f"the {name} is {width} x {height}: it cannot be scaled to {geometry.width} x {geometry.height}; "
+                    f"give one of at least {wanted} pixels"
+                )
+
+
 def check_kept(request: Request, geometry: Geometry, keep: Kept) -> None:
     """Raise ``UserError`` where a clip leaves nothing to make, or is too short to go on from."""
     if request.clip is None:
@@ -209,9 +229,10 @@ def notes(request: Request, geometry: Geometry, sample_rate: int, keep: Kept) ->
 def _video_notes(video: Clip, geometry: Geometry) -> list[str]:
     height, width = video.video.shape[-2:]
     found = []
-    if (height, width, video.fps) != (geometry.height, geometry.width, geometry.fps):
+    if (height, width, video.fps) != (geometry.height, geometry.width, geometry.fps) or video.times is not None:
+        rate = f"{video.fps:g} fps" if video.times is None else "a varying rate"
         found.append(
-            f"pictures of {width} x {height} at {video.fps:g} fps are fitted to {geometry.width} x "
+            f"pictures of {width} x {height} at {rate} are fitted to {geometry.width} x "
             f"{geometry.height} at {geometry.fps:g} fps"
         )
     surplus = count(video, geometry.fps) - geometry.num_frames

@@ -14,6 +14,7 @@ from typing import Any
 
 from phonofilm.errors import UserError
 from phonofilm.files.media import replacing
+from phonofilm.files.text import numbered_lines, read_text
 from phonofilm.generation.prompts import line_of
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
@@ -129,20 +130,12 @@ def _row(
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """Lines that are not empty, each with where it stands."""
-    for number, line in enumerate(_read(path).splitlines(), start=1):
-        if line.strip():
-            yield f"{path}, line {number}", line
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error}); name the set's file or folder") from error
+    for number, line in numbered_lines(path):
+        yield f"{path}, line {number}", line
 
 
 def _json(path: Path) -> Any:
-    return _parsed(_read(path), str(path))
+    return _parsed(read_text(path), str(path))
 
 
 def _parsed(text: str, place: str) -> Any:

@@ -150,7 +150,8 @@ def audio_of(clip: Clip) -> Audio:
 
 def count(clip: Clip, fps: float) -> int:
     """Pixel frames of a clip when so many are shown a second."""
-    return max(1, round(len(clip.video) / clip.fps * fps))
+    length = len(clip.video) / clip.fps if clip.times is None else clip.seconds
+    return max(1, round(length * fps))
 
 
 def geometry_of(request: Request, default: Geometry, stride: int, trained: tuple[int, ...]) -> Geometry:

@@ -62,6 +62,7 @@ def resolve(request: Request, checkpoint: Checkpoint) -> Shot:
     geometry = geometry_of(request, experiment.geometry, video.temporal_stride, training.num_frames)
     layout = experiment.layout(geometry, video, audio)
     kept = inputs.kept(task, layout, geometry, video.temporal_stride, audio.sample_rate)
+    inputs.check_size(request, geometry)
     inputs.check_kept(request, geometry, kept)
     inputs.check_reference(request, task)
     _check_words(request, training, geometry)
@@ -118,5 +119,6 @@ def _digest(part: object) -> object:
     if isinstance(part, Tensor):
         return hashlib.sha256(part.contiguous().cpu().numpy().tobytes()).hexdigest()[:16]
     if isinstance(part, Clip):
-        return [_digest(part.video), _digest(part.audio), part.fps, part.sample_rate]
+        when = [] if part.times is None else [_digest(part.times)]
+        return [_digest(part.video), _digest(part.audio), part.fps, part.sample_rate, *when]
     return [_digest(one) for one in part] if isinstance(part, tuple) else part

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, compress
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from phonofilm.types import Grid
@@ -162,37 +163,91 @@ def latent_of(pixel_frame: int, video: Grid) -> int:
     return -(-pixel_frame // pixel_frames(video))
 
 
-class FrameGroups(NamedTuple):
-    """The distinct blends of frames that audio tokens see, and who sees which."""
+class WindowGroup(NamedTuple):
+    """G latent frames whose windows hold equally many tokens that count."""
 
-    blends: list[FrameBlend]
-    tokens: list[list[int]]
-    """Audio tokens of each blend, P x Q; the first is repeated where there are fewer than Q."""
-    blend: list[int]
-    """Of each audio token."""
-    row: list[int]
-    """Of each audio token among those of its blend."""
+    frames: Int[Tensor, " G"]
+    tokens: Int[Tensor, "G W"]
+    places: Float[Tensor, "G W"]
+
+
+def group_by_length(window: Window, device: torch.device) -> tuple[tuple[WindowGroup, ...], Int[Tensor, " T"]]:
+    """Windows in groups of one length, which need no mask, and where each frame stands among all groups' frames."""
+    mask = window.mask or [[True] * len(row) for row in window.tokens]
+    groups: dict[int, list[int]] = {}
+    for frame, row in enumerate(mask):
+        groups.setdefault(sum(row), []).append(frame)
+
+    def counted(rows: list[list], frames: list[int]) -> Tensor:
+        return torch.tensor([list(compress(rows[frame], mask[frame])) for frame in frames], device=device)
+
+    made = [
+        WindowGroup(torch.tensor(frames, device=device), counted(window.tokens, frames), counted(window.places, frames))
+        for frames in groups.values()
+    ]
+    return tuple(made), _places(list(groups.values()), device)
+
+
+class FrameGroups(NamedTuple):
+    """The P distinct pictures that audio tokens see, and who sees which."""
+
+    frames: Int[Tensor, "P 2"]
+    weights: Float[Tensor, "P 2"]
+    tokens: tuple[Int[Tensor, "G Q"], ...]
+    """Audio tokens of each picture in groups of pictures; the first is repeated where there are fewer than Q."""
+    back: Int[Tensor, " N"]
+    """Where each audio token stands among those of all groups, end to end."""
 
     def blended(self, frames: Float[Tensor, "B T N D"]) -> Float[Tensor, "B P N D"]:
         """Weighted sums of latent frames."""
-        index = torch.tensor([blend.frames for blend in self.blends], device=frames.device)
-        weight = frames.new_tensor([blend.weights for blend in self.blends])[..., None, None]
-        return frames[:, index[:, 0]] * weight[:, 0] + frames[:, index[:, 1]] * weight[:, 1]
+        weight = self.weights.to(frames.dtype)[..., None, None]
+        return frames[:, self.frames[:, 0]] * weight[:, 0] + frames[:, self.frames[:, 1]] * weight[:, 1]
 
 
-def group_by_frame(seen: list[FrameBlend]) -> FrameGroups:
-    """Most audio tokens see a latent frame as it is and share its keys; only few see a blend of their own."""
-    groups: dict[FrameBlend, list[int]] = {}
+def group_by_frame(seen: list[FrameBlend], device: torch.device) -> FrameGroups:
+    """Most audio tokens see a latent frame as it is and share its keys; only few see a blend of their own.
+
+    Pictures that 1, 2, 3 to 4, 5 to 8 ... tokens see make a group each, so that few queries are asked twice.
+    """
+    pictures: dict[FrameBlend, list[int]] = {}
     for token, picture in enumerate(seen):
-        groups.setdefault(picture, []).append(token)
-    most = max(map(len, groups.values()))
-    places = {token: (i, row) for i, tokens in enumerate(groups.values()) for row, token in enumerate(tokens)}
+        pictures.setdefault(picture, []).append(token)
+    groups: dict[int, list[FrameBlend]] = {}
+    for picture, tokens in pictures.items():
+        groups.setdefault((len(tokens) - 1).bit_length(), []).append(picture)
+    order = [picture for group in groups.values() for picture in group]
+    filled = []
+    for group in groups.values():
+        most = max(len(pictures[picture]) for picture in group)
+        rows = [pictures[picture] for picture in group]
+        filled.append([row + row[:1] * (most - len(row)) for row in rows])
     return FrameGroups(
-        blends=list(groups),
-        tokens=[tokens + tokens[:1] * (most - len(tokens)) for tokens in groups.values()],
-        blend=[places[token][0] for token in range(len(seen))],
-        row=[places[token][1] for token in range(len(seen))],
+        frames=torch.tensor([blend.frames for blend in order], device=device),
+        weights=torch.tensor([blend.weights for blend in order], device=device),
+        tokens=tuple(torch.tensor(rows, device=device) for rows in filled),
+        back=_places([token for rows in filled for token in rows], device),
     )
+
+
+def _places(groups: list[list[int]], device: torch.device) -> Int[Tensor, " N"]:
+    """Where each of 0, 1, 2 ... first stands among the numbers of all groups, end to end."""
+    places: dict[int, int] = {}
+    for place, number in enumerate(chain.from_iterable(groups)):
+        places.setdefault(number, place)
+    return torch.tensor([places[number] for number in range(len(places))], device=device)
+
+
+class Tables(NamedTuple):
+    """Who meets whom, for streams of certain grids."""
+
+    space: Float[Tensor, "1 N R 2"]
+    """Rotations of the tokens of a latent frame, by row and column."""
+    heard: tuple[WindowGroup, ...]
+    rotations: tuple[Float[Tensor, "G W R 2"], ...]
+    """Those of the audio tokens in the windows of ``heard``, by their places."""
+    frames: Int[Tensor, " T"]
+    """Where each latent frame stands among those of ``heard``, end to end."""
+    seen: FrameGroups
 
 
 WindowRule = Callable[[Grid, Grid], Window]

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from phonofilm.network.layers import (
+    ATTENTION,
+    FEED_FORWARD,
     MLP,
     QKV,
     CrossAttention,
@@ -45,7 +47,8 @@ class Context:
     """Conditions as a stream's blocks see them: text and whatever else comes beside the tokens."""
 
     x: Float[Tensor, "B L D"]
-    mask: Bool[Tensor, "B L"]
+    mask: Bool[Tensor, "B L"] | None
+    """Tokens that count; None where all do."""
     rotation: Rotation
     pooled: Float[Tensor, "B P"] | None = None
     """What holds all the time, in one vector, from contexts that make it for ports that read it."""
@@ -84,31 +87,39 @@ class Sequence(NamedTuple):
     x: Float[Tensor, "B S D"]
     time: Float[Tensor, "B 2 E"]
     given: Bool[Tensor, "B S"]
-    mask: Bool[Tensor, "B S"]
+    mask: Bool[Tensor, "B S"] | None
     rotation: Rotation
 
 
 def tokens_of(hidden: Hidden) -> Sequence:
     """The stream's own tokens; all of them count."""
-    return Sequence(hidden.x, hidden.time, hidden.given, torch.ones_like(hidden.given), hidden.rotation)
+    return Sequence(hidden.x, hidden.time, hidden.given, None, hidden.rotation)
 
 
 def text_of(hidden: Hidden) -> Sequence:
     """The stream's context tokens, at the stream's own noise level."""
     ctx = hidden.ctx
-    return Sequence(ctx.x, hidden.time, torch.zeros_like(ctx.mask), ctx.mask, ctx.rotation)
+    given = torch.zeros(ctx.x.shape[:2], dtype=torch.bool, device=ctx.x.device)
+    return Sequence(ctx.x, hidden.time, given, ctx.mask, ctx.rotation)
 
 
 def join(one: Sequence, other: Sequence) -> Sequence:
     """Two runs of tokens, one after the other, for one weight set."""
-    rotation = Rotation(*(torch.cat(pair, dim=1) for pair in zip(one.rotation, other.rotation)))
     return Sequence(
         torch.cat((one.x, other.x), dim=1),
         one.time,
         torch.cat((one.given, other.given), dim=1),
-        torch.cat((one.mask, other.mask), dim=1),
-        rotation,
+        join_masks([(one.mask, one.given), (other.mask, other.given)]),
+        torch.cat((one.rotation, other.rotation), dim=1),
     )
+
+
+def join_masks(parts: list[tuple[Bool[Tensor, "B _"] | None, Shaped[Tensor, "B _ *_"]]]) -> Bool[Tensor, "B L"] | None:
+    """Masks of runs of tokens in a row, each with its tokens; None where all tokens of all runs count."""
+    if all(mask is None for mask, _ in parts):
+        return None
+    every = (torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask for mask, x in parts)
+    return torch.cat(list(every), dim=1)
 
 
 class Before(NamedTuple):
@@ -162,8 +173,8 @@ def joint_attention(video: list[QKV], audio: list[QKV], links: Links) -> tuple[l
 
 def _attend(queries: list[QKV], keys: list[QKV]) -> Tensor:
     q = torch.cat([part.q for part in queries], dim=1)
-    k, v, mask = (torch.cat([getattr(part, name) for part in keys], dim=1) for name in ("k", "v", "mask"))
-    return attend(q, k, v, mask)
+    k, v = torch.cat([part.k for part in keys], dim=1), torch.cat([part.v for part in keys], dim=1)
+    return attend(q, k, v, join_masks([(part.mask, part.k) for part in keys]))
 
 
 def _split(x: Tensor, parts: list[QKV]) -> list[Tensor]:
@@ -192,8 +203,8 @@ class WanLayer(nn.Module):
 
     def self_attention(self, hidden: Hidden) -> Hidden:
         """Self-attention."""
-        shift, scale, gate, *_ = self.modulation(hidden.time, hidden.given)
-        qkv = self.projection(modulate(hidden.x, shift, scale), hidden.rotation, torch.ones_like(hidden.given))
+        shift, scale, gate = self.modulation(hidden.time, hidden.given, only=ATTENTION)
+        qkv = self.projection(modulate(hidden.x, shift, scale), hidden.rotation)
         return with_tokens(hidden, hidden.x + gate * self.out(attend(*qkv)))
 
     def cross_attention(self, hidden: Hidden) -> Hidden:
@@ -204,7 +215,7 @@ class WanLayer(nn.Module):
 
     def feed_forward(self, hidden: Hidden) -> Hidden:
         """The MLP."""
-        *_, shift, scale, gate = self.modulation(hidden.time, hidden.given)
+        shift, scale, gate = self.modulation(hidden.time, hidden.given, only=FEED_FORWARD)
         return with_tokens(hidden, hidden.x + gate * self.mlp(modulate(hidden.x, shift, scale)))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from phonofilm.network.blocks import Context
-from phonofilm.network.layers import MLP, CrossAttention, Rope, RotaryCrossAttention, Rotation, rope
+from phonofilm.network.layers import MLP, CrossAttention, Rope, RotaryCrossAttention, needed, rope
 from phonofilm.types import AVInput, Tokens
 
 ROUND = 4
@@ -76,7 +76,7 @@ class ByteContext(nn.Module):
         seconds = max(input.video.grid.seconds, input.audio.grid.seconds)
         parts = [self._field(index, input.cond[name], seconds) for index, name in enumerate(self.numbers.fields)]
         x, mask, pos = (torch.cat(part, dim=1) for part in zip(*parts))
-        ctx = Context(x=x, mask=mask, rotation=rope(pos, self.rope), pooled=self.pooled(parts))
+        ctx = Context(x=x, mask=needed(mask), rotation=rope(pos, self.rope), pooled=self.pooled(parts))
         return ctx, ctx
 
     def pooled(self, parts: list[tuple[Tensor, Tensor, Tensor]]) -> Float[Tensor, "B P"] | None:
@@ -258,7 +258,7 @@ class EmbeddedContext(nn.Module):
         """The context of the video stream and that of the audio stream."""
         x = torch.cat([layer(input.cond[name].x) for name, layer in self.layers.items()], dim=1)
         mask = torch.cat([input.cond[name].mask for name in self.layers], dim=1)
-        ctx = Context(x=x, mask=mask, rotation=rope(torch.zeros(*mask.shape, 3, device=x.device), self.rope))
+        ctx = Context(x=x, mask=needed(mask), rotation=rope(torch.zeros(*mask.shape, 3, device=x.device), self.rope))
         return ctx, ctx
 
 
@@ -312,7 +312,7 @@ class CharacterContext(nn.Module):
             x = layer(x, speech.mask) * real
         seconds = speech_positions(input.audio.pos[..., 0], speech.x.shape[1])
         rotation = rope(F.pad(seconds.unsqueeze(-1), (0, 2)), self.rope)
-        audio = Context(x=self.out(x), mask=speech.mask, rotation=rotation)
+        audio = Context(x=self.out(x), mask=needed(speech.mask), rotation=rotation)
         return without_positions(self.caption(caption.x), caption.mask), audio
 
 
@@ -389,7 +389,6 @@ def text_mlp(channels: int, width: int) -> MLP:
     return MLP(width, width, source=channels)
 
 
-def without_positions(x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"]) -> Context:
+def without_positions(x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Context:
     """A context whose tokens stand nowhere: no reader may rotate them."""
-    empty = x.new_zeros(*mask.shape, 0)
-    return Context(x=x, mask=mask, rotation=Rotation(empty, empty))
+    return Context(x=x, mask=needed(mask), rotation=x.new_zeros(*x.shape[:2], 0, 2))

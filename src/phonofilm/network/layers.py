@@ -33,11 +33,8 @@ class Rope:
             raise ValueError(f"RoPE turns pairs of channels: sizes must be even, got {self.sizes}")
 
 
-class Rotation(NamedTuple):
-    """Cosine and sine of every token's angles, shared by all heads."""
-
-    cos: Float[Tensor, "B S R"]
-    sin: Float[Tensor, "B S R"]
+Rotation = Float[Tensor, "#B S R 2"]
+"""Cosine and sine of every token's angles, shared by all heads; side by side, so that they are complex numbers too."""
 
 
 def rope(pos: Float[Tensor, "B S 3"], spec: Rope) -> Rotation:
@@ -47,30 +44,33 @@ def rope(pos: Float[Tensor, "B S 3"], spec: Rope) -> Rotation:
         exponents = torch.arange(0, size, 2, device=pos.device, dtype=torch.float32) / max(size, 1)
         angles.append(pos[..., axis : axis + 1].float() * scale * spec.theta**-exponents)
     angle = torch.cat(angles, dim=-1)
-    return Rotation(angle.cos(), angle.sin())
+    return torch.stack((angle.cos(), angle.sin()), dim=-1)
 
 
 def rotate(x: Float[Tensor, "B S H E"], rotation: Rotation) -> Float[Tensor, "B S H E"]:
     """Turn neighbouring pairs of channels by the tokens' angles; computed in float32."""
-    cos, sin = rotation.cos.unsqueeze(2), rotation.sin.unsqueeze(2)
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
-    return turned.flatten(-2).to(x.dtype)
+    pairs = x.float().unflatten(-1, (-1, 2))
+    if torch.compiler.is_compiling():  # inductor writes no kernels for complex numbers, but fuses this into one
+        (even, odd), (cos, sin) = pairs.unbind(-1), rotation.unsqueeze(2).unbind(-1)
+        turned = (torch.addcmul(even * cos, odd, sin, value=-1), torch.addcmul(odd * cos, even, sin))
+        return torch.stack(turned, dim=-1).flatten(-2).to(x.dtype)
+    turned = torch.view_as_complex(pairs) * torch.view_as_complex(rotation).unsqueeze(2)
+    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
 
 class QKV(NamedTuple):
-    """Queries, keys and values of one set of tokens, and which of the keys count."""
+    """Queries, keys and values of one set of tokens, and which of the keys count; None where all do."""
 
     q: Float[Tensor, "B S H E"]
     k: Float[Tensor, "B S H E"]
     v: Float[Tensor, "B S H E"]
-    mask: Bool[Tensor, "B S"]
+    mask: Bool[Tensor, "B S"] | None
 
 
 class Keys(NamedTuple):
-    """What a reader must know of the tokens that it reads: which count, and where they stand."""
+    """What a reader must know of the tokens that it reads: which count (None: all), and where they stand."""
 
-    mask: Bool[Tensor, "B L"]
+    mask: Bool[Tensor, "B L"] | None
     rotation: Rotation
 
 
@@ -80,11 +80,22 @@ def attend(
     v: Float[Tensor, "B L H E"],
     mask: Bool[Tensor, "B L"] | None = None,
 ) -> Float[Tensor, "B S H*E"]:
-    """Softmax attention over the keys whose mask is true, through diffusers' dispatch (SDPA by default)."""
+    """Softmax attention over the keys whose mask is true, through diffusers' dispatch (SDPA by default).
+
+    Give None where all keys count: flash kernels take no mask, and the others are slower with one.
+    """
     if not q.shape[1]:  # an absent stream asks nothing
         return q.flatten(2)
     attn_mask = None if mask is None else mask[:, None, None, :]
     return dispatch_attention_fn(q, k, v, attn_mask=attn_mask).flatten(2)
+
+
+def needed(mask: Bool[Tensor, "B L"] | None) -> Bool[Tensor, "B L"] | None:
+    """The mask, or None where all tokens count, as ``attend`` wants it.
+
+    This waits for a GPU: a context asks once a pass, before the blocks, whose attention then takes no mask.
+    """
+    return None if mask is None or mask.all() else mask
 
 
 def sinusoid(sigma: Float[Tensor, " B"], width: int) -> Float[Tensor, "B E"]:
@@ -108,8 +119,14 @@ class TimeEmbedding(nn.Module):
         return self.mlp(sinusoid(levels.flatten(), self.features)).unflatten(0, levels.shape)
 
 
+SHIFT_SCALE_GATE = 3
+"""Vectors of one residual step: shift, scale, gate; a block has two such steps, an output no gate."""
+ATTENTION, FEED_FORWARD = slice(0, 3), slice(3, 6)
+"""The vectors of a block's first and of its second residual step."""
+
+
 class Modulation(nn.Module):
-    """Shifts, scales and gates of one block from the time vector (DiT's adaLN, zero at the start)."""
+    """Shifts, scales and gates of one block from the time vector (DiT's adaLN, nothing changes at the start)."""
 
     def __init__(self, time: int, width: int, num: int) -> None:
         super().__init__()
@@ -122,11 +139,16 @@ class Modulation(nn.Module):
         """The ``num`` vectors of generated and of given tokens."""
         return self.linear(F.silu(time)).unflatten(-1, (self.num, -1))
 
-    def forward(self, time: Float[Tensor, "B 2 E"], given: Bool[Tensor, "B S"]) -> tuple[Float[Tensor, "B S D"], ...]:
-        """``num`` tensors, one row per token: its own level decides which."""
-        rows = self.rows(time)
-        pick = given.unsqueeze(-1)
-        return tuple(torch.where(pick, rows[:, 1, None, n], rows[:, 0, None, n]) for n in range(self.num))
+    def forward(
+        self, time: Float[Tensor, "B 2 E"], given: Bool[Tensor, "B S"], *, only: slice = slice(None)
+    ) -> tuple[Float[Tensor, "B S D"], ...]:
+        """One row per token, whose own level decides which, of each of the ``num`` vectors or ``only`` some of them.
+
+        Scales are factors: 1 is added here, to two rows, rather than to every token.
+        """
+        rows, pick = self.rows(time), given.unsqueeze(-1)
+        vectors = [rows[:, :, n] + 1 if n % SHIFT_SCALE_GATE == 1 else rows[:, :, n] for n in range(self.num)[only]]
+        return tuple(torch.where(pick, vector[:, 1:], vector[:, :1]) for vector in vectors)
 
 
 class TowerTime(nn.Module):
@@ -192,8 +214,8 @@ class OutputModulation(TableModulation):
 def modulate(
     x: Float[Tensor, "B S D"], shift: Float[Tensor, "B S D"], scale: Float[Tensor, "B S D"]
 ) -> Float[Tensor, "B S D"]:
-    """Layer norm without weights, then scale and shift (adaLN)."""
-    return F.layer_norm(x.float(), x.shape[-1:], eps=1e-6).to(x.dtype) * (1 + scale) + shift
+    """Layer norm without weights, then scale (1 leaves it) and shift, as ``Modulation`` makes them (adaLN)."""
+    return F.layer_norm(x.float(), x.shape[-1:], eps=1e-6).to(x.dtype) * scale + shift
 
 
 class Projection(nn.Module):
@@ -208,7 +230,7 @@ class Projection(nn.Module):
         self.norm_q = nn.RMSNorm(width // heads, eps=1e-6)
         self.norm_k = nn.RMSNorm(width // heads, eps=1e-6)
 
-    def forward(self, x: Float[Tensor, "B S D"], rotation: Rotation, mask: Bool[Tensor, "B S"]) -> QKV:
+    def forward(self, x: Float[Tensor, "B S D"], rotation: Rotation, mask: Bool[Tensor, "B S"] | None = None) -> QKV:
         """Rotated queries and keys, plain values; norms and rotation in float32."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
         q, k = (rotate(norm(part.float()), rotation).to(v.dtype) for norm, part in ((self.norm_q, q), (self.norm_k, k)))
@@ -241,10 +263,10 @@ class TowerProjection(nn.Module):
         """Values."""
         return self._heads(self.v(x))
 
-    def forward(self, x: Float[Tensor, "B S D"], rotation: Rotation, mask: Bool[Tensor, "B S"]) -> QKV:
-        """Self-attention's: rotated queries and keys, plain values."""
+    def forward(self, x: Float[Tensor, "B S D"], rotation: Rotation) -> QKV:
+        """Self-attention's: rotated queries and keys, plain values; all tokens count."""
         v = self.values(x)
-        return QKV(rotate(self.queries(x), rotation).to(v.dtype), rotate(self.keys(x), rotation).to(v.dtype), v, mask)
+        return QKV(rotate(self.queries(x), rotation).to(v.dtype), rotate(self.keys(x), rotation).to(v.dtype), v, None)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1))

@@ -15,10 +15,10 @@ from phonofilm.diffusion.losses import FlowLoss
 from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
-from phonofilm.network.context import PooledText, TowerText
+from phonofilm.network.context import TowerText
 from phonofilm.network.layers import CrossAttention, Rope, RotaryCrossAttention
 from phonofilm.network.ports import Data, Pooled, StreamConfig, WanTime
-from phonofilm.recipes import jova, published
+from phonofilm.recipes import pocket, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, PartsOptim, Train
 from phonofilm.types import Links
@@ -93,10 +93,10 @@ def _guidance(edit: Edit, scale: Scales, less: Scales) -> Guidance:
     return Guidance(contrast=edit, video_scale=1 + scale[0] - less[0], audio_scale=1 + scale[1] - less[1])
 
 
-U1 = joint_guidance(jova.NEGATIVE, (2.5, 2.5))
-U2 = text_guidance(jova.NEGATIVE, (2.5, 2.5))
+U1 = joint_guidance(pocket.NEGATIVE, (2.5, 2.5))
+U2 = text_guidance(pocket.NEGATIVE, (2.5, 2.5))
 U3 = partner_guidance((2.0, 2.0))
-U4 = nested_guidance(jova.NEGATIVE, (2.5, 2.5), (2.0, 2.0))
+U4 = nested_guidance(pocket.NEGATIVE, (2.5, 2.5), (2.0, 2.0))
 """The four forms for puppets, each a value of ``Experiment.guidance``; the scales are [inferred] and untuned."""
 
 
@@ -105,8 +105,7 @@ def model(*, heads: tuple[int, int], head: int, mlp: int, num_blocks: int) -> CC
 
     ``head`` is the width of a head, ``mlp`` the channels that a tower's MLP has for each of its heads.
     """
-    spatial = head // 4
-    rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
+    rope = pocket.rope(head)
     inner = head * heads[0]
     video, audio = (
         StreamConfig(
@@ -123,7 +122,7 @@ def model(*, heads: tuple[int, int], head: int, mlp: int, num_blocks: int) -> CC
     return CCL(
         video=replace(video, predict=Data()),
         audio=audio,
-        text=PooledText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=inner),
+        text=pocket.words(inner),
         text_attention=RotaryCrossAttention,
         num_blocks=num_blocks,
         rate=6.0,
@@ -133,10 +132,7 @@ def model(*, heads: tuple[int, int], head: int, mlp: int, num_blocks: int) -> CC
 def ccl_pocket() -> Experiment:
     """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 16.3 M parameters."""
     return replace(
-        jova.jova_pocket(),
-        name="ccl_pocket",
-        model=model(heads=(4, 3), head=64, mlp=308, num_blocks=6),
-        tasks=TASKS,
+        pocket.puppets("ccl_pocket", model(heads=(4, 3), head=64, mlp=308, num_blocks=6), TASKS),
         link_dropout=CLOSING,
         guidance=U4,
     )
@@ -145,7 +141,7 @@ def ccl_pocket() -> Experiment:
 def ccl_study() -> Experiment:
     """4.6 M parameters: the same seam in minutes, for comparisons and tests of claims."""
     return replace(
-        jova.brief(ccl_pocket()),
+        pocket.brief(ccl_pocket()),
         name="ccl_study",
         model=model(heads=(4, 3), head=32, mlp=140, num_blocks=7),
     )
@@ -199,4 +195,5 @@ def ccl_paper() -> Experiment:
         geometry=Geometry(num_frames=81, height=352, width=640, fps=16.0),
         optim=PartsOptim(lr=1e-4, warmup=500, ema=0.9999, parts=("video_context", "audio_context"), elsewhere=0.1),
         train=Train(steps=12_000, batch=320, checkpointing=True, compile=True, save_every=500),
+        names=wan.WeightNames(wan=WAN, fresh=FRESH),
     )

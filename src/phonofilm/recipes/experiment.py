@@ -20,7 +20,8 @@ from phonofilm.encoders.voice import SpeakerEncoder, SpeakerVectors, VoiceEncode
 from phonofilm.errors import UserError
 from phonofilm.network.backbone import Backbone
 from phonofilm.network.ports import StreamConfig
-from phonofilm.types import CENTRE, Clock, Layout, Links, Loss, Prompt, Span, Tokens
+from phonofilm.recipes.wan_names import WeightNames
+from phonofilm.types import CENTRE, NOT_RECORDED, Clock, Layout, Links, Loss, Prompt, Span, Tokens
 
 if TYPE_CHECKING:
     from phonofilm.data.samples import Dataset
@@ -173,6 +174,8 @@ class Experiment:
     """Regions that losses read; the data must bring them."""
     optim: Optim = Optim()
     train: Train
+    names: WeightNames = field(default=WeightNames(), metadata=NOT_RECORDED)
+    """What published weights of this network are called here; none where none fit."""
 
     def __post_init__(self) -> None:
         known = {*self.encoders, *self.voices}

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from phonofilm.architectures.jova import JoVA
-from phonofilm.data.stills import Stills
 from phonofilm.diffusion.flow import LogitNormal, Mode
-from phonofilm.diffusion.guidance import Guidance, Swap, together
+from phonofilm.diffusion.guidance import Guidance, Swap
 from phonofilm.diffusion.losses import FlowLoss
 from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tasks import I2AV, T2AV, Beside, placed
 from phonofilm.diffusion.tokens import Geometry
-from phonofilm.encoders import text
-from phonofilm.network.context import EmbeddedText, PooledText
+from phonofilm.network.context import EmbeddedText
 from phonofilm.network.layers import Rope
 from phonofilm.network.ports import Data, DiTTime, Pooled, StreamConfig
 from phonofilm.recipes import pocket, published
 from phonofilm.recipes.experiment import Dropout, Experiment, MuonOptim, Optim, Train, as_it_is
+from phonofilm.recipes.pocket import CELLS, LAMBDA
 
 RECIPES = (
     "jova_pocket",
@@ -29,41 +28,25 @@ RECIPES = (
     "jova_paper_44k",
 )
 
-LAMBDA = 5.0
-"""Weight of the mouth's area; the value of the paper's ablation [secondary summary]. Puppets' clips have balls, too, so
-there the area is that of whatever sounds."""
 MASKS = 4
 """Mask channels beside a latent, as in the Waver backbone; a token has them once per cell of its patch."""
-CELLS = 4
-"""Latent cells of a token: patches of 2 x 2."""
-
-FIELDS = ("scene", "sound", "speech")
-NEGATIVE = Swap((("scene", "scene.negative"), ("sound", "nothing"), ("speech", "nothing")))
-"""Guidance moves away from a clip without sound and speech, and from what the negative prompt shows."""
-EMPTY = Swap(tuple((field, "nothing") for field in FIELDS))
-NO_SCENE = Swap((("scene", "nothing"),))
-"""So that a portrait alone can say how somebody looks."""
 
 
 def model(*, width: int, heads: int, num_dual: int, num_single: int) -> JoVA:
     """A small JoVA for the pocket codecs: time vectors and text layers are narrower than the published ones."""
-    head = width // heads
-    spatial = head // 4
-    # A turn of one radian per audio token: neighbouring letters and sounds must be told apart, and clips are short.
-    rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
     audio = StreamConfig(
         channels=20,
         width=width,
         heads=heads,
         mlp=4 * width,
-        rope=rope,
+        rope=pocket.rope(width // heads),
         time=DiTTime(width=64),
         pooled=Pooled(channels=width),
     )
     return JoVA(
         video=replace(audio, channels=64 * CELLS, beside=(64 + MASKS) * CELLS, predict=Data()),
         audio=audio,
-        text=PooledText(fields=FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
+        text=pocket.words(width),
         num_dual=num_dual,
         num_single=num_single,
     )
@@ -71,40 +54,18 @@ def model(*, width: int, heads: int, num_dual: int, num_single: int) -> JoVA:
 
 def jova_pocket() -> Experiment:
     """The shipped model: 128 x 128 puppets at 24 fps that speak for two seconds."""
-    return Experiment(
-        name="jova_pocket",
-        model=model(width=256, heads=4, num_dual=2, num_single=4),
-        video_codec=pocket.pocket_video,
-        audio_codec=pocket.pocket_audio,
-        encoders={
-            "scene": text.ByteEncoder(text.scene),
-            "sound": text.ByteEncoder(text.sound),
-            "speech": text.ByteEncoder(text.speech),
-            "scene.negative": text.ByteEncoder(text.negative),
-            "nothing": text.ByteEncoder(text.nothing),
-        },
-        tasks=((placed(T2AV, Beside(MASKS * CELLS)), 0.75), (placed(I2AV, Beside(MASKS * CELLS)), 0.25)),
-        data=Stills,
-        density=LogitNormal(std=1.8, shift=7.0),
-        losses=(FlowLoss(region="sounding", weight=LAMBDA),),
-        regions=("sounding",),
-        dropout=(Dropout(edit=EMPTY, share=0.1), Dropout(edit=NO_SCENE, share=0.15)),
-        guidance=(Guidance(contrast=NEGATIVE, video_scale=2.5, audio_scale=2.5),),
-        sampling=Sampling(steps=16, shift=3.0, passes=together),
-        geometry=Geometry(num_frames=49, height=128, width=128, fps=24.0),
-        optim=Optim(lr=1e-3, warmup=100, ema=0.998),
-        train=Train(steps=2900, batch=24, parallel="replicate", save_every=100, sample_every=500),
-    )
+    tasks = ((placed(T2AV, Beside(MASKS * CELLS)), 0.75), (placed(I2AV, Beside(MASKS * CELLS)), 0.25))
+    return pocket.puppets("jova_pocket", model(width=256, heads=4, num_dual=2, num_single=4), tasks)
 
 
 def jova_pocket_stage2() -> Experiment:
     """Going on from weights that already speak, at half the rate: at the full one their losses rise."""
-    pocket = jova_pocket()
+    begun = jova_pocket()
     return replace(
-        pocket,
+        begun,
         name="jova_pocket_stage2",
-        optim=replace(pocket.optim, lr=5e-4, warmup=20),
-        train=replace(pocket.train, steps=7000),
+        optim=replace(begun.optim, lr=5e-4, warmup=20),
+        train=replace(begun.train, steps=7000),
     )
 
 
@@ -139,19 +100,11 @@ def jova_pocket_stage4() -> Experiment:
     )
 
 
-def brief(pocket: Experiment) -> Experiment:
-    """A pocket recipe in minutes, for studies of lips and words: many small steps at twice the rate, and no stills.
-
-    On GRID sentences 10,800 samples, half of them stills, left word error rates of 0.85 in batches of 12 at 2e-3 and
-    0.65 in batches of 6 at 3e-3; 5,600 samples of clips alone in batches of 8 at 2e-3 one of 0.53 (docs/log.md).
-    """
-    optim, train = replace(pocket.optim, lr=2e-3, warmup=50), replace(pocket.train, steps=900, batch=6)
-    return replace(pocket, data=as_it_is, optim=optim, train=train)
-
-
 def jova_study() -> Experiment:
     """About 4 M parameters: the same seam in minutes, for comparisons and tests of claims."""
-    return replace(brief(jova_pocket()), name="jova_study", model=model(width=128, heads=2, num_dual=2, num_single=4))
+    return replace(
+        pocket.brief(jova_pocket()), name="jova_study", model=model(width=128, heads=2, num_dual=2, num_single=4)
+    )
 
 
 def jova_paper() -> Experiment:
@@ -162,9 +115,8 @@ def jova_paper() -> Experiment:
     """
     rope = Rope(sizes=(44, 42, 42), scale=(6.0, 1.0, 1.0))  # seconds to latent frames at 24 fps
     audio = StreamConfig(channels=20, width=3072, heads=24, mlp=4 * 3072, rope=rope, time=DiTTime(width=3072))
-    pocket = jova_pocket()
     return replace(
-        pocket,
+        jova_pocket(),
         name="jova_paper",
         model=JoVA(
             video=replace(audio, channels=16 * CELLS, beside=(16 + MASKS) * CELLS),

@@ -24,7 +24,7 @@ from phonofilm.encoders.trained_speaker import TrainedSpeaker
 from phonofilm.network.context import PooledVoicedBytes, VoicedFeatures
 from phonofilm.network.layers import Rope
 from phonofilm.network.ports import ConvEmbed, Data, Pooled, StreamConfig, Velocity, WanTime
-from phonofilm.recipes import jova, published
+from phonofilm.recipes import pocket, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train
 from phonofilm.types import CLOSED, AVInput, IndexClock, Model, Prompt
@@ -95,10 +95,7 @@ FRESH = (r"^audio\.", r"^blocks\.\d+\.audio\.", r"^context\.voice\.")
 
 def model(*, width: int, heads: int, mlp: int, inner: int, num_align: int, num_fuse: int) -> NAVA:
     """A small NAVA for the pocket codecs; ``inner`` is that of the sound port's convolutions."""
-    head = width // heads
-    spatial = head // 4
-    # A turn of one radian per audio token: neighbouring letters and sounds must be told apart, and clips are short.
-    rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
+    rope = pocket.rope(width // heads)
     video = StreamConfig(
         channels=64 * CELLS,
         width=width,
@@ -113,7 +110,7 @@ def model(*, width: int, heads: int, mlp: int, inner: int, num_align: int, num_f
         video=video,
         audio=replace(video, channels=20, embed=ConvEmbed(kernel=7, inner=inner), predict=Velocity()),
         text=PooledVoicedBytes(
-            fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width, sentinel=text.SENTINEL
+            fields=pocket.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width, sentinel=text.SENTINEL
         ),
         voice=TimbreInContext(channels=PUPPET.channels),
         num_align=num_align,
@@ -129,20 +126,22 @@ def nava_pocket() -> Experiment:
     a port which divides by them gets noise, and its bell gives no weight to pure noise, the level that teaches to read
     a scene. Sound weighs as much as video, since the paper's 0.2 suits Wan's latents.
     """
-    pocket = jova.jova_pocket()
-    return replace(
-        pocket,
-        name="nava_pocket",
-        model=model(width=320, heads=5, mlp=1232, inner=160, num_align=2, num_fuse=4),
-        encoders=pocket.encoders | {"speech": text.ByteEncoder(text.voiced_speech, text.PRINTABLE | {text.MARK})},
+    shared = pocket.puppets(
+        "nava_pocket",
+        model(width=320, heads=5, mlp=1232, inner=160, num_align=2, num_fuse=4),
+        ((T2AV, 0.375), (I2AV, 0.125)),
         voices={"voice": Timbres(PUPPET.channels), "voice.null": Voiceless(PUPPET.channels)},
+    )
+    return replace(
+        shared,
+        encoders=shared.encoders | {"speech": text.ByteEncoder(text.voiced_speech, text.PRINTABLE | {text.MARK})},
         speaker_encoder=PUPPET,
         stages=STAGES,
         tasks=((T2AV, 0.375), (voiced(T2AV), 0.375), (I2AV, 0.125), (voiced(I2AV), 0.125)),
-        dropout=(*pocket.dropout, Dropout(edit=NULL_VOICE, share=0.2)),
+        dropout=(*shared.dropout, Dropout(edit=NULL_VOICE, share=0.2)),
         link_dropout=(APART,),
         guidance=(
-            Guidance(contrast=jova.NEGATIVE, video_scale=2.5, audio_scale=2.5),
+            Guidance(contrast=pocket.NEGATIVE, video_scale=2.5, audio_scale=2.5),
             Guidance(contrast=unlinked, video_scale=2.5, audio_scale=2.0),
             Guidance(contrast=NULL_VOICE, video_scale=1.0, audio_scale=2.5),
         ),
@@ -153,7 +152,7 @@ def nava_pocket() -> Experiment:
 def nava_study() -> Experiment:
     """4.6 M parameters: the same seam in minutes, for comparisons and tests of claims."""
     return replace(
-        jova.brief(nava_pocket()),
+        pocket.brief(nava_pocket()),
         name="nava_study",
         model=model(width=160, heads=2, mlp=688, inner=160, num_align=2, num_fuse=4),
     )
@@ -251,6 +250,7 @@ def nava_paper() -> Experiment:
         geometry=Geometry(num_frames=121, height=704, width=1280, fps=24.0),
         optim=Optim(lr=5e-5, betas=(0.9, 0.999), warmup=1000, final=1.0, ema=0.9999),
         train=Train(steps=70_000, batch=512, checkpointing=True, compile=True, save_every=1000),
+        names=wan.WeightNames(release=RENAMES, wan=WAN, fresh=FRESH),
     )
 
 

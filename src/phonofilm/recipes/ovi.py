@@ -11,12 +11,12 @@ from phonofilm.diffusion.losses import FlowLoss
 from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tasks import I2AV, T2AV
 from phonofilm.diffusion.tokens import Geometry
-from phonofilm.encoders import tags, text
+from phonofilm.encoders import tags
 from phonofilm.encoders.features import Constant, NegativeOr
-from phonofilm.network.context import PooledText, TowerText
+from phonofilm.network.context import TowerText
 from phonofilm.network.layers import Rope
 from phonofilm.network.ports import ConvEmbed, Data, Pooled, StreamConfig, Velocity, WanTime
-from phonofilm.recipes import jova, published
+from phonofilm.recipes import pocket, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, Optim, Train
 from phonofilm.types import CENTRE, IndexClock
@@ -55,9 +55,7 @@ FRESH = (r"^audio\.", r"^context\.audio\.", r"^blocks\.\d+\.audio\.", r"^blocks\
 
 def model(*, width: int, heads: int, mlp: int, num_blocks: int) -> ByteOvi:
     """A small Ovi for the pocket codecs, with JoVA's text layers and positions and a narrower audio port."""
-    head = width // heads
-    spatial = head // 4
-    rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
+    rope = pocket.rope(width // heads)
     video = StreamConfig(
         channels=64 * CELLS,
         width=width,
@@ -71,7 +69,7 @@ def model(*, width: int, heads: int, mlp: int, num_blocks: int) -> ByteOvi:
     return ByteOvi(
         video=video,
         audio=replace(video, channels=20, embed=ConvEmbed(kernel=7, inner=width), predict=Velocity()),
-        text=PooledText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
+        text=pocket.words(width),
         num_blocks=num_blocks,
     )
 
@@ -79,12 +77,9 @@ def model(*, width: int, heads: int, mlp: int, num_blocks: int) -> ByteOvi:
 def ovi_pocket() -> Experiment:
     """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 16.3 M parameters."""
     return replace(
-        jova.jova_pocket(),
-        name="ovi_pocket",
-        model=model(width=256, heads=4, mlp=1024, num_blocks=5),
-        tasks=TASKS,
+        pocket.puppets("ovi_pocket", model(width=256, heads=4, mlp=1024, num_blocks=5), TASKS),
         guidance=(
-            Guidance(contrast=Both((jova.NEGATIVE, Skipping(frozenset({2})))), video_scale=2.5, audio_scale=2.5),
+            Guidance(contrast=Both((pocket.NEGATIVE, Skipping(frozenset({2})))), video_scale=2.5, audio_scale=2.5),
         ),
     )
 
@@ -92,7 +87,7 @@ def ovi_pocket() -> Experiment:
 def ovi_study() -> Experiment:
     """4.6 M parameters: the same seam in minutes, for comparisons and tests of claims."""
     return replace(
-        jova.brief(ovi_pocket()),
+        pocket.brief(ovi_pocket()),
         name="ovi_study",
         model=model(width=128, heads=2, mlp=448, num_blocks=6),
     )
@@ -142,6 +137,7 @@ def ovi_paper() -> Experiment:
         clock=IndexClock(),
         optim=Optim(lr=2e-5, warmup=1000, ema=0.9999),
         train=Train(steps=100_000, batch=64, checkpointing=True, compile=True, save_every=1000),
+        names=wan.WeightNames(release=RENAMES, wan=WAN, fresh=FRESH),
     )
 
 

@@ -21,10 +21,10 @@ from phonofilm.diffusion.tasks import A2V, CONTINUE, I2AV, T2A, T2AV, V2A, Kind,
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import characters, text
 from phonofilm.network.alignment import MaskedWindow, Ramp, ReleasedRamp, ReplicatedWindow
-from phonofilm.network.context import CharacterText, PooledText
+from phonofilm.network.context import CharacterText
 from phonofilm.network.layers import Rope
 from phonofilm.network.ports import Data, MLPEmbed, Pooled, StreamConfig, WanTime
-from phonofilm.recipes import jova, published
+from phonofilm.recipes import pocket, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train
 from phonofilm.types import CLOSED, IndexClock, Links
@@ -127,16 +127,14 @@ def modality_aware(edit: Edit, shift: float, video: float, audio: float) -> tupl
 
 def model(*, width: int, heads: int, mlp: int) -> ByteUniAVGen:
     """A small UniAVGen for the pocket codecs, with JoVA's text layers and positions and towers of one width."""
-    head = width // heads
-    spatial = head // 4
-    rope = Rope(sizes=(head - 2 * spatial, spatial, spatial), scale=(32.0, 1.0, 1.0), theta=100.0)
+    rope = pocket.rope(width // heads)
     audio = StreamConfig(
         channels=20, width=width, heads=heads, mlp=mlp, rope=rope, time=WanTime(), pooled=Pooled(channels=width)
     )
     return ByteUniAVGen(
-        video=replace(audio, channels=64 * jova.CELLS, predict=Data()),
+        video=replace(audio, channels=64 * pocket.CELLS, predict=Data()),
         audio=audio,
-        text=PooledText(fields=jova.FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=width),
+        text=pocket.words(width),
         layers=(InteractionLayer, PairedLayer) * 3,
         interaction=Interaction(window=MaskedWindow(AROUND), seen=Ramp(), space=rope, place=rope),
     )
@@ -144,16 +142,13 @@ def model(*, width: int, heads: int, mlp: int) -> ByteUniAVGen:
 
 def uniavgen_pocket() -> Experiment:
     """Puppets at 128 x 128 as in ``jova_pocket``: the same data, budget, codecs and text; 16.3 M parameters."""
-    pocket = jova.jova_pocket()
+    shared = pocket.puppets("uniavgen_pocket", model(width=256, heads=4, mlp=864), JOINT)
     return replace(
-        pocket,
-        name="uniavgen_pocket",
-        model=model(width=256, heads=4, mlp=864),
-        tasks=JOINT,
+        shared,
         link_dropout=APART,
-        losses=(*pocket.losses, FaceLoss(weight=FACE, horizon=pocket.train.steps)),
-        regions=("face", *pocket.regions),
-        guidance=modality_aware(jova.NEGATIVE, pocket.sampling.shift, video=2.5, audio=2.5),
+        losses=(*shared.losses, FaceLoss(weight=FACE, horizon=shared.train.steps)),
+        regions=("face", *shared.regions),
+        guidance=modality_aware(pocket.NEGATIVE, shared.sampling.shift, video=2.5, audio=2.5),
     )
 
 
@@ -179,7 +174,7 @@ def uniavgen_pocket_tasks() -> Experiment:
 
 def uniavgen_study() -> Experiment:
     """4.6 M parameters: the same seam in minutes, for comparisons and tests of claims."""
-    brief = jova.brief(uniavgen_pocket())
+    brief = pocket.brief(uniavgen_pocket())
     return replace(
         brief,
         name="uniavgen_study",
@@ -222,7 +217,7 @@ def paper_model(audio_time: WanTime, interaction: Interaction, *, rates: tuple[f
     """The published network; ``rates`` turn a clock's numbers into latent frames and mel frames."""
     return UniAVGen(
         video=StreamConfig(
-            channels=48 * jova.CELLS,
+            channels=48 * pocket.CELLS,
             width=3072,
             heads=24,
             mlp=14336,
@@ -304,6 +299,7 @@ def uniavgen_paper_stage2() -> Experiment:
         geometry=Geometry(num_frames=81, height=736, width=736, fps=16.0),
         optim=Optim(lr=5e-6, betas=(0.9, 0.999), warmup=1000, final=1.0, ema=0.999),
         train=Train(steps=30_000, batch=32, checkpointing=True, compile=True, save_every=1000),
+        names=wan.WeightNames(release=RENAMES, wan=WAN, fresh=FRESH),
     )
 
 

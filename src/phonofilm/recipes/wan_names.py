@@ -5,7 +5,22 @@ Rules are (regex, replacement) pairs, applied to a name one after the other.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 Rules = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightNames:
+    """What the weights that others published are called here."""
+
+    release: Rules = ()
+    """From the names of the system's own checkpoint; together they name every weight of the network."""
+    wan: Rules = ()
+    """From the names of Wan's own code, whose weights the network may begin with."""
+    fresh: tuple[str, ...] = ()
+    """Patterns of our names that Wan's weights lack; with ``wan`` they name every weight, each once."""
+
 
 DIFFUSERS: Rules = (
     (r"^condition_embedder\.text_embedder\.linear_1\.", "text_embedding.0."),

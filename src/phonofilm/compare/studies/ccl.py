@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from phonofilm.architectures.ccl import CCL, CCLBlock, CrossModalContextAttention, QueryGroups, WholeTokenWindows
+from phonofilm.architectures.ccl import CCL, CCLBlock, CrossModalContextAttention, Group, QueryGroups, WholeTokenWindows
 from phonofilm.architectures.ovi import OviBlock, shrink_fusion
 from phonofilm.compare.studies.systems import LIPS, SAMPLING, arms, ccl_joint
 from phonofilm.compare.study import Study
@@ -35,10 +35,11 @@ class Whole(CCLBlock):
     """Every token may read all of the other stream, at the distance of true seconds."""
 
     def windows(self, video: Grid, audio: Grid, device: torch.device) -> tuple[QueryGroups, QueryGroups]:
-        """One group for each direction."""
+        """One window for each direction."""
         seen, heard = (torch.arange(grid.tokens, device=device) for grid in (video, audio))
-        a2v = QueryGroups(seen[None], heard[None], None, seen)
-        return a2v, QueryGroups(heard[None], seen[None], None, heard)
+        return QueryGroups((Group(seen[None], heard[None]),), seen), QueryGroups(
+            (Group(heard[None], seen[None]),), heard
+        )
 
 
 class Unrouted(CrossModalContextAttention):

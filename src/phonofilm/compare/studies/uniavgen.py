@@ -27,7 +27,7 @@ from phonofilm.diffusion.losses import FaceLoss
 from phonofilm.network.alignment import MaskedWindow, NearestFrame
 from phonofilm.network.blocks import Hidden, State
 from phonofilm.network.layers import CrossAttention, Rotation, attend, rotate
-from phonofilm.recipes import jova, uniavgen
+from phonofilm.recipes import pocket, uniavgen
 from phonofilm.recipes.experiment import Experiment
 
 STUDIES = ("uniavgen_aligners", "uniavgen_mask", "uniavgen_guidance", "uniavgen_exchange")
@@ -67,7 +67,7 @@ def attended(
 
 def placed(hidden: Hidden) -> Rotation:
     """Rotations of the grid's tokens, without references."""
-    return Rotation(*(part[:, : hidden.grid.tokens] for part in hidden.rotation))
+    return hidden.rotation[:, : hidden.grid.tokens]
 
 
 class Everywhere(InteractionLayer):
@@ -195,7 +195,7 @@ def uniavgen_mask() -> Study:
 def uniavgen_guidance() -> Study:
     """What guidance moves away from."""
     study = uniavgen.uniavgen_study()
-    by_text = Guidance(contrast=jova.NEGATIVE, video_scale=2.5, audio_scale=2.5)
+    by_text = Guidance(contrast=pocket.NEGATIVE, video_scale=2.5, audio_scale=2.5)
     return Study(
         name="uniavgen_guidance",
         claim="Guidance away from towers that neither read text nor meet does better than guidance by text alone.",
@@ -206,7 +206,7 @@ def uniavgen_guidance() -> Study:
                 "modality_aware_early": study,
                 "plain": replace(study, guidance=(by_text,)),
                 "modality_aware": replace(
-                    study, guidance=(replace(by_text, contrast=Both((jova.NEGATIVE, unlinked))),)
+                    study, guidance=(replace(by_text, contrast=Both((pocket.NEGATIVE, unlinked))),)
                 ),
                 "none": replace(study, guidance=()),
             },

@@ -23,7 +23,7 @@ from phonofilm.errors import UserError
 from phonofilm.evaluate.entries import Entry
 from phonofilm.evaluate.paper.wavlm import LARGE, RATE, at_16_khz, layers, our_name
 from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
-from phonofilm.files.media import read_wave
+from phonofilm.files.media import Limits, read_wave
 from phonofilm.recipes.wan_names import Rules
 from phonofilm.types import Clip
 
@@ -185,7 +185,7 @@ def _read(entry: Entry, clip: Clip) -> Found:
     if clip.seconds > LIMITS.seconds - 1 / clip.fps:
         raise Unmeasured(f"only its first {LIMITS.seconds:g} s were read, and the figure is of the whole sound")
     try:
-        samples, rate = read_wave(entry.voices[0])
+        samples, rate = read_wave(entry.voices[0], limits=Limits(memory=2.0**30))
     except (UserError, OSError) as error:
         raise Unmeasured(f"the recording of its voice cannot be read: {error}") from error
     said, asked = at_16_khz(clip.audio.mean(0), clip.sample_rate), at_16_khz(samples[0], rate)

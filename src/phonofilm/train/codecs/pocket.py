@@ -1,6 +1,6 @@
 """The pocket codecs: pictures and 16 kHz sound of the puppets; the mel autoencoder takes 12 minutes on one CPU core.
 
-``python -m phonofilm.train.codecs.pocket --folder FOLDER`` draws a pool of clips, trains and writes ``vae``,
+``phonofilm codecs train --out FOLDER`` draws a pool of clips, trains and writes ``vae``,
 ``audio_vae`` and ``vocoder``; started again it goes on where it stopped.
 """
 
@@ -84,9 +84,3 @@ def main(folder: Path, clips: int = 2048, *, vocoder: bool = False) -> None:
     audio = train_mel(pool, folder)
     audio = train_vocoder(audio, pool, folder) if vocoder else without_vocoder(audio)
     audio.save(folder, dtype=torch.bfloat16)
-
-
-if __name__ == "__main__":
-    import tyro
-
-    tyro.cli(main)
