@@ -35,23 +35,39 @@ LINEAR = Path(__file__).parents[2] / "models" / "pocket"
 """Whose transform the training starts from."""
 
 
+def first_network(start: Path | None) -> ConvCodec:
+    """What training starts from: the codec in a folder, or the shipped linear transform."""
+    torch.manual_seed(0)
+    codec = ConvCodec.load(start).train().requires_grad_(True) if start else pocket.pocket2_video()
+    if not start:
+        codec.start_from(BlockCodec.load(LINEAR))
+    return codec.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
 def main(
-    folder: Path, footage: Path | None = None, clips: int = 1024, steps: int = SCHEDULE.steps, minutes: float = math.inf
+    folder: Path,
+    footage: Path | None = None,
+    start: Path | None = None,
+    clips: int = 1024,
+    steps: int = SCHEDULE.steps,
+    minutes: float = math.inf,
 ) -> None:
     """Draw the pools where there are none, train, and write the codec into ``folder``.
 
-    ``footage`` is a folder of photographs and films of anything; without one the footage is drawn shapes alone.
+    Args:
+        folder: Where pools, checkpoints and the finished ``vae`` are kept.
+        footage: A folder of photographs and films of anything; without one the footage is drawn shapes alone.
+        start: A folder whose ``vae`` to go on from, instead of the shipped linear transform.
+        clips: How many puppets to draw.
+        steps: Where training ends,
+        minutes: or when, whichever comes first; the learning rate falls towards it.
     """
     if not (folder / "pool" / "frames.npy").is_file():
         write_pool(folder / "pool", pool_scripts(clips, HELD), size=128)
     if not (folder / "footage" / "frames.npy").is_file():
         write_footage(folder / "footage", footage, 360, frames=49, size=128)
     pools = (Pool.open(folder / "pool", HELD), Pool.open(folder / "footage", 12))
-    torch.manual_seed(0)
-    codec = pocket.pocket2_video()
-    codec.start_from(BlockCodec.load(LINEAR))
-    codec = codec.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    job = conv_job(codec, pools, STAGES, LOSS, pools[0].heldout[:12])
+    job = conv_job(first_network(start), pools, STAGES, LOSS, pools[0].heldout[:12])
     trained = fit(job, replace(SCHEDULE, steps=steps, minutes=minutes), folder / "video_run")
     assert isinstance(trained, ConvCodec)
     adopt_scale(trained, pools[0], range(0, pools[0].training, 16))
