@@ -43,6 +43,12 @@ MOVED = 0.04
 """Change of a pixel from one pixel frame to the next, of 2, above which it moves."""
 
 
+def short_products() -> torch.autocast:
+    """Products in bfloat16 where the processor has units for them, in float32 where it would be slower."""
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.autocast("cpu", torch.bfloat16, enabled=fast)
+
+
 def conv_job(
     codec: ConvCodec, pools: tuple[Pool, Pool], stages: tuple[Stage, ...], loss: ConvLoss, scored: Sequence[int]
 ) -> CodecJob:
@@ -54,7 +60,7 @@ def conv_job(
         return conv_losses(network, video, mask, loss)  # pyright: ignore[reportArgumentType]
 
     def score(network: nn.Module) -> dict[str, float]:
-        with torch.autocast("cpu", torch.bfloat16):
+        with short_products():
             return block_scores(network, pools[0], scored)  # pyright: ignore[reportArgumentType]
 
     return CodecJob(network=codec, losses=losses, score=score)
@@ -84,7 +90,7 @@ def conv_losses(
     codec: ConvCodec, video: Float[Tensor, "B 3 T H W"], mask: Float[Tensor, "B 1 T H W"], loss: ConvLoss
 ) -> dict[str, Tensor]:
     """Absolute and squared error, heavier in mouths and where things move; error of edges; too large latents."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with short_products():
         latents = codec.encode(video)
         deviation = loss.noise * torch.rand(len(video), 1, 1, 1, 1)
         error = codec.render(latents + deviation * torch.randn_like(latents)).float() - video
