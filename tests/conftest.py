@@ -1,6 +1,7 @@
 """One thread, warnings as errors, and shape checks on every record and annotated function of the package."""
 
 import os
+import subprocess
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -43,3 +44,15 @@ def versatile_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "versatile"
     write_model(folder, "models:every_task", Training(num_frames=(17, 33)))
     return folder
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder with room for 128 KiB; skips where nothing can be mounted (that wants root)."""
+    place = tmp_path / "full"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(place)], capture_output=True)
+    if made.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {made.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)

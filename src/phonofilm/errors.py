@@ -19,3 +19,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     meant = f"; did you mean {near[0]!r}?" if near else ""
     return UserError(f"unknown {kind} {name!r}{meant} (known: {', '.join(names) or 'none'})")
+
+
+def printable(text: str) -> str:
+    """Text in one line that a terminal only shows: whatever would control it stands as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

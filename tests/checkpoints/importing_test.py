@@ -16,6 +16,7 @@ from phonofilm.checkpoints.folder import WEIGHTS, load_shards, read_experiment, 
 from phonofilm.checkpoints.importing import import_weights, planned
 from phonofilm.cli import main
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import LEFT
 from phonofilm.files.safetensors_index import entries, shards
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ovi_official.safetensors"
@@ -114,6 +115,38 @@ def test_what_does_not_fit_is_named(tmp_path, weights, out, capsys, how, said):
     assert said in refused(capsys, stored(tmp_path, changed(weights, how)), out)
 
 
+@pytest.mark.parametrize("names", [["a", "b", "transformer/c"], ["a-00001-of-00002", "a-00002-of-00002", "b"]])
+def test_a_folder_with_several_checkpoints_is_ambiguous(tmp_path, weights, out, capsys, names):
+    (tmp_path / "source" / "transformer").mkdir(parents=True)
+    for name in names:
+        save_file(weights, tmp_path / "source" / f"{name}.safetensors")
+    line = refused(capsys, tmp_path / "source", out)
+    assert f"holds {len({name.split('-')[0] for name in names})} checkpoints: name one of" in line
+    assert names[-1] in line
+
+
+def test_shards_without_an_index_are_one_checkpoint(tmp_path, weights, out):
+    (tmp_path / "source").mkdir()
+    for number in (1, 2):
+        half = {name: weights[name] for name in sorted(weights)[number - 1 :: 2]}
+        save_file(half, tmp_path / "source" / f"model-{number:05}-of-00002.safetensors")
+    assert len(planned(tmp_path / "source", RECIPE).parts) == len(weights)
+
+
+@pytest.mark.parametrize("name", ["_junk.weight", "_", "__metadata", "module.x"])
+def test_no_tensor_is_dropped(tmp_path, weights, out, capsys, name):
+    assert f"1 surplus tensors, the first is {name!r}" in refused(
+        capsys, stored(tmp_path, weights | {name: torch.zeros(2)}), out
+    )
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod.", "model._orig_mod."])
+def test_prefixes_of_wrappers_are_named(tmp_path, weights, out, capsys, prefix):
+    line = refused(capsys, stored(tmp_path, {prefix + name: tensor for name, tensor in weights.items()}), out)
+    assert ("_orig_mod." if "_orig_mod." in prefix else "module.") in line
+    assert "take the prefix away" in line
+
+
 @pytest.mark.parametrize("kept", [0.5, 0.999])
 def test_a_truncated_file_names_the_tensor(tmp_path, weights, out, capsys, kept):
     path = stored(tmp_path, weights)
@@ -171,7 +204,8 @@ def test_an_import_that_was_killed_leaves_no_folder_and_can_be_repeated(tmp_path
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=600).returncode == -9
     assert not out.exists()
-    assert [path.name for path in out.parent.iterdir()] == [".ovi.partial"]
+    (left,) = out.parent.iterdir()
+    assert LEFT.fullmatch(left.name)
     import_weights(source, RECIPE, out)
     assert [path.name for path in out.parent.iterdir()] == ["ovi"]
 

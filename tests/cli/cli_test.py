@@ -96,8 +96,7 @@ def test_a_crash_while_writing_leaves_nothing(run, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(media, "_encode_audio", crash)
-    with pytest.raises(OSError, match="disk full"):
-        run("generate", *WORDS, "-o", "x.mp4")
+    refused(run("generate", *WORDS, "-o", "x.mp4"), "cannot write x.mp4: disk full")
     assert not list(Path.cwd().iterdir())
 
 

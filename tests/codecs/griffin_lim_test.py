@@ -8,6 +8,8 @@ import torch
 from phonofilm.codecs.griffin_lim import GriffinLimVocoder
 from phonofilm.codecs.mel import LogMel
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture(scope="module")
 def vocoder():
@@ -43,3 +45,13 @@ def test_silence_is_silent_and_noise_is_repeatable(vocoder):
     assert float(again(vocoder, torch.zeros(1, 8192)).abs().max()) < 1e-4
     noise = torch.randn(1, 8192, generator=torch.Generator().manual_seed(0)) * 0.1
     assert torch.equal(again(vocoder, noise), again(vocoder, noise))
+
+
+def test_the_sound_of_a_clip_does_not_depend_on_the_others_of_its_batch(vocoder):
+    waves = torch.randn(4, 8192, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [[0.1], [0.5], [0.0], [0.2]]
+    )
+    together = again(vocoder, waves)
+    for row, wave in enumerate(waves):
+        assert torch.equal(together[row], again(vocoder, wave[None])[0])
+    assert torch.equal(together[:2], again(vocoder, waves[[3, 2, 1, 0]]).flip(0)[:2])

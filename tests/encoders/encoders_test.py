@@ -1,5 +1,7 @@
 """Prompts to conditions."""
 
+import json
+
 import pytest
 import torch
 
@@ -7,7 +9,10 @@ from phonofilm.encoders import features, text
 from phonofilm.encoders.features import FeatureEncoder
 from phonofilm.encoders.trained_speaker import TrainedSpeaker
 from phonofilm.errors import UserError
+from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Audio, Prompt
+
+pytestmark = pytest.mark.quick
 
 PROMPT = Prompt(scene="A woman,  red hair", sound="a high voice", speech=(("left", "Hi."), ("right", "Bye.")))
 
@@ -79,12 +84,65 @@ def test_a_speaker_encoder_in_torchscript(tmp_path):
 
     torch.jit.trace(Loudness(), torch.ones(1, 16)).save(tmp_path / "speaker.pt")
     voice = Audio(torch.full((2, 48000), 0.5), 48000)
-    hear = TrainedSpeaker(3, str(tmp_path))
+    with pytest.raises(UserError, match=f"speaker.pt is TorchScript, which is code .* say --trust {tmp_path.parent}"):
+        TrainedSpeaker(3, str(tmp_path))(voice)
+    hear = TrainedSpeaker(3, str(tmp_path), trusted=True)
     torch.testing.assert_close(hear(voice), torch.full((3,), 0.25), atol=1e-3, rtol=0)
     with pytest.raises(UserError, match="vectors of 3 numbers, this model reads 192"):
-        TrainedSpeaker(192, str(tmp_path))(voice)
+        TrainedSpeaker(192, str(tmp_path), trusted=True)(voice)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "speaker.pt").write_bytes((tmp_path / "speaker.pt").read_bytes()[:500])
+    with pytest.raises(UserError, match="is no TorchScript network that can be read"):
+        TrainedSpeaker(3, str(tmp_path / "broken"), trusted=True)(voice)
     with pytest.raises(UserError, match="no speaker encoder in .*: put speaker.pt there"):
         TrainedSpeaker(3).at(tmp_path)(voice)
+
+
+def write_text_encoder(folder):
+    """A tiny umT5; returns it."""
+    from transformers import ByT5Tokenizer, UMT5Config, UMT5EncoderModel
+
+    config = UMT5Config(vocab_size=384, d_model=16, d_ff=16, d_kv=8, num_layers=1, num_heads=2)
+    network = UMT5EncoderModel(config)
+    network.save_pretrained(folder / "text_encoder")
+    ByT5Tokenizer().save_pretrained(folder / "tokenizer")
+    return network
+
+
+def test_only_what_would_run_can_be_trusted(tmp_path):
+    (tmp_path / "speaker_encoder").mkdir()
+    with pytest.raises(UserError, match="nava_paper runs no code from there"):
+        find_recipe("nava_paper").trusting(tmp_path)
+    (tmp_path / "speaker_encoder" / "speaker.pt").touch()
+    assert find_recipe("nava_paper").trusting(tmp_path).speaker_encoder.trusted
+    with pytest.raises(UserError, match="jova_pocket runs no code from there"):
+        find_recipe("jova_pocket").trusting(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "tokenizer"])
+def test_a_text_encoder_never_runs_code_of_its_own(tmp_path, monkeypatch, part):
+    """Nor is anybody asked whether it may, with a terminal that would answer yes."""
+    code = f"open({str(tmp_path / 'ran')!r}, 'w')\n"
+    write_text_encoder(tmp_path)
+    (tmp_path / part / "evil.py").write_text(code + "class Evil: pass\n")
+    name = {"text_encoder": "config.json", "tokenizer": "tokenizer_config.json"}[part]
+    path = tmp_path / part / name
+    kinds = {"text_encoder": {"AutoConfig": "evil.Evil"}, "tokenizer": {"AutoTokenizer": ["evil.Evil", None]}}
+    content = json.loads(path.read_text()) | {"auto_map": kinds[part]}
+    content |= {"model_type": "evil"} if part == "text_encoder" else {"tokenizer_class": "Evil"}
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(UserError, match=f"{tmp_path} (brings code of its own|cannot be read by transformers)"):
+        FeatureEncoder("google/umt5-xxl", text.scene).at(tmp_path)([PROMPT])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_text_encoder_is_never_read_from_a_pickle(tmp_path):
+    network = write_text_encoder(tmp_path)
+    (tmp_path / "text_encoder" / "model.safetensors").unlink()
+    torch.save(network.state_dict(), tmp_path / "text_encoder" / "pytorch_model.bin")
+    with pytest.raises(UserError, match="its weights must be safetensors"):
+        FeatureEncoder("google/umt5-xxl", text.scene).at(tmp_path)([PROMPT])
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from extras import needed
 from models import TRAINING, speaking, write_model
 from training import CODES, GEOMETRY, Noise
 
-pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[puppets]")
+needed("espeakng_loader")
 
 from phonofilm.cli import main
 from phonofilm.cli.generate import read_requests
@@ -28,6 +29,8 @@ from phonofilm.puppets.voice import VOICES, speak
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.train import draw
 from phonofilm.types import Audio, AVOutput, Prompt
+
+pytestmark = pytest.mark.quick
 
 HEAR = PitchAndCepstrum()
 TWO = Prompt(speech=(("left", "bin blue"), ("right", "set red"), ("left", "now")))
@@ -72,7 +75,7 @@ def test_what_is_no_voice_is_refused(sound, problem):
 
 
 def test_ten_voices_are_told_apart_by_another_sentence():
-    """Measured on 200 sentences of val against 400 of train: 0.94 for neutral ones (docs/tasks.md). Chance is 0.1."""
+    """Chance is 0.1. On 200 sentences of val against 400 of train 0.94 of neutral ones (docs/how-it-works/tasks.md)."""
     known, other = ("set white with p two soon", "my sister found the blue kite"), "bin green at f nine again"
     centres = torch.stack([torch.stack([HEAR(said(words, v)) for words in known]).mean(0) for v in VOICES])
     found = torch.cdist(torch.stack([HEAR(said(other, v)) for v in VOICES]), centres).argmin(1)
@@ -103,7 +106,7 @@ def test_a_sentence_of_another_split_is_never_taken(monkeypatch):
 
 
 def test_prompts_with_voices_follow_the_clips_of_a_corpus(tmp_path, capsys):
-    pytest.importorskip("pyarrow")
+    needed("pyarrow")
     make(tmp_path, Corpus(clips=1, stages={"dialogue": 1.0}, size=32))
     main(["puppets", "prompts", str(tmp_path)])
     assert capsys.readouterr().out.endswith("1 prompts with voices\n")

@@ -17,12 +17,13 @@ from phonofilm.files.media import (
     read_image,
     read_manifest,
     read_wave,
-    replacing,
     resample,
     write_clip,
     write_wave,
 )
 from phonofilm.types import Clip
+
+pytestmark = pytest.mark.quick
 
 CLIPS = Path(__file__).parents[3] / "shared" / "clips"
 FRAMES = 49
@@ -171,20 +172,6 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, message):
     with pytest.raises(UserError, match=message):
         write_clip(tmp_path / "x.mp4", Clip(**(good | BAD[message])))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_error_in_the_middle_keeps_the_old_file(tmp_path):
-    (tmp_path / "x.txt").write_text("old")
-
-    def fail_half_way():
-        with replacing(tmp_path / "x.txt") as part:
-            part.write_text("half")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail_half_way()
-    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
-    assert (tmp_path / "x.txt").read_text() == "old"
 
 
 def test_a_manifest_that_is_not_json_leaves_nothing(tmp_path):

@@ -14,6 +14,8 @@ from phonofilm.files.media import write_wave
 from phonofilm.generation.prompt_sets import portraits, seed_tts, verse_bench, write_rows
 from phonofilm.generation.prompts import line_of, speech_of
 
+pytestmark = pytest.mark.quick
+
 ITEM = {
     "video_prompt": "A young boy is sitting on a couch.\n He sings.",
     "audio_prompt": ["Guitar music, singing", "applause"],
@@ -152,7 +154,7 @@ def test_generate_and_evaluate_read_what_is_written(downloaded, tmp_path, capsys
     out = tmp_path / "out" / "prompts.jsonl"
     VerseBench(source=downloaded, out=out).run()
     assert "2 prompts" in capsys.readouterr().out
-    requests = read_requests(out, tmp_path / "clips")
+    requests = list(read_requests(out, tmp_path / "clips"))
     assert [place.name for _, place in requests] == ["00000.mp4", "01083.mp4"]
     assert requests[0][0].prompt.speech == (("", "You make me happy"),)
     assert requests[0][0].image is not None

@@ -2,7 +2,7 @@
 
 Align layers give each stream attention projections and a modulation table of its own; norms and MLP are shared. Fuse
 layers share everything: one Wan layer over both streams. Text and voices come in by cross-attention alone. Sound is as
-wide as video, enters through gated convolutions and turns with the seconds only. See docs/nava.md.
+wide as video, enters through gated convolutions and turns with the seconds only. See docs/systems/nava.md.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class StreamAttention(nn.Module):
         self.text = text_attention(numbers.width, numbers.heads)
 
     def before(self, hidden: Hidden) -> Before:
-        """Modulate, project, rotate."""
+        """Queries, keys and values of the modulated tokens, and what follows the attention."""
         shift, scale, gate, *mlp = self.modulation(hidden.time, hidden.given)
         return Before(self.projection(modulate(hidden.x, shift, scale), hidden.rotation), gate, tuple(mlp))
 

@@ -24,8 +24,11 @@ from torch import Tensor
 from phonofilm.checkpoints.format1 import format1_numbers
 from phonofilm.codecs import loading as codecs
 from phonofilm.codecs import protocols
+from phonofilm.codecs.folders import check_fit
 from phonofilm.encoders import characters, features, trained_speaker
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import replacing, write_text
+from phonofilm.files.plain import check_name
 from phonofilm.files.safetensors_index import entries, shards
 from phonofilm.files.stored_json import entry, read_json, shown, typed
 from phonofilm.network.backbone import Backbone
@@ -95,10 +98,8 @@ def save_checkpoint(
     """
     folder = Path(folder)
     stored = pack(weights, bits)
-    (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{WEIGHTS}.partial"
-    save_file(stored, partial, metadata={"format": "pt"})
-    partial.replace(folder / WEIGHTS)
+    with replacing(folder / WEIGHTS) as part:
+        save_file(stored, part, metadata={"format": "pt"})
     describe_checkpoint(folder, experiment, training)
 
 
@@ -175,6 +176,7 @@ def load_codecs(folder: Path, experiment: Experiment) -> tuple[codecs.StoredVide
 
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
     """The network's weights of a folder in float32; ``UserError`` for a folder that is none."""
+    check_name(Path(folder))
     read_experiment(Path(folder))
     return {n: t for path in shards(Path(folder) / WEIGHTS) for n, t in unpack(load_file(path)).items()}
 
@@ -221,34 +223,16 @@ def check_recipe(folder: Path, content: Mapping[str, Any], experiment: Experimen
         )
 
 
-def load_strictly(backbone: torch.nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
-    """Load weights into a network; a missing, surplus or misshapen tensor is a ``UserError`` that names it."""
-    own = backbone.state_dict()
-    _check(own, {name: tuple(tensor.shape) for name, tensor in weights.items()}, where=where)
-    backbone.load_state_dict(weights)
-
-
 @torch.no_grad()
 def load_shards(backbone: torch.nn.Module, paths: Sequence[Path]) -> None:
     """Load weights file by file, as strictly: beside the network one file is in memory."""
     own = backbone.state_dict()
     found = {name: entry.shape for path in paths for name, entry in entries(path).items()}
     found = {name: shape for name, shape in found.items() if not _is_scale(name, found)}
-    _check(own, found, where=str(paths[0]))
+    check_fit(own, found, where=str(paths[0]))
     for path in paths:
         for name, tensor in unpack(load_file(path)).items():
             own[name].copy_(tensor)
-
-
-def _check(own: Mapping[str, Tensor], found: Mapping[str, tuple[int, ...]], *, where: str) -> None:
-    problems = {
-        "missing": sorted(own.keys() - found.keys()),
-        "surplus": sorted(found.keys() - own.keys()),
-        "misshapen": sorted(name for name in own.keys() & found.keys() if own[name].shape != found[name]),
-    }
-    for problem, names in problems.items():
-        if names:
-            raise UserError(f"{where}: {len(names)} {problem} tensors, the first is {names[0]!r}")
 
 
 def _is_scale(name: str, names: Container[str]) -> bool:
@@ -320,6 +304,4 @@ def _training(content: Mapping[str, Any], path: Path) -> Training:
 
 
 def _write_json(path: Path, content: Mapping) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    partial.replace(path)
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

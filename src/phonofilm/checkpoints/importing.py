@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +23,18 @@ from phonofilm.checkpoints.folder import WEIGHTS, Training, copy_beside, describ
 from phonofilm.codecs.licences import check_licences
 from phonofilm.encoders.features import NETWORK
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import appearing
+from phonofilm.files.plain import check_name
 from phonofilm.files.safetensors_index import INDEX, Stored, entries, shards
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.recipes.record import record
 from phonofilm.recipes.wan_names import DIFFUSERS, Rules
 
+SHARD_NUMBER = re.compile(r"-\d+-of-(\d+)(?=\.safetensors$)")
+"""In the name of one file of several."""
+WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DataParallel or DistributedDataParallel"}
+"""What puts a prefix before the names of a network's tensors; after it, what stood there."""
 SHARD = 4 * 1024**3
 """Bytes of tensors in a file that is written, and so in memory."""
 
@@ -96,6 +100,8 @@ def import_weights(
     Raises ``UserError`` that names the tensor which is missing, surplus, misshapen, truncated or not finite.
     """
     source, folder = Path(source), Path(folder)
+    for path in (source, folder):
+        check_name(path)
     if folder.exists():
         raise UserError(f"{folder} is there already; name a folder that is not")
     plan = planned(source, recipe, init=init)
@@ -114,25 +120,6 @@ def import_weights(
     return plan
 
 
-@contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """A folder to write in, which takes the place of ``folder`` on success and vanishes on any error.
-
-    Raises ``UserError`` where there is something already.
-    """
-    if folder.exists():
-        raise UserError(f"{folder} is there already; name a folder that is not")
-    unfinished = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of an import that was killed
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        unfinished.rename(folder)
-    except BaseException:
-        shutil.rmtree(unfinished)
-        raise
-
-
 def planned(source: Path, recipe: str, *, init: bool = False) -> Plan:
     """Every tensor of the network with its source; ``UserError`` where the two do not fit each other."""
     experiment = find_recipe(recipe)
@@ -143,6 +130,7 @@ def planned(source: Path, recipe: str, *, init: bool = False) -> Plan:
     found = {name: entry for path in files(source) for name, entry in entries(path).items()}
     if init and any(name.startswith("condition_embedder.") for name in found):
         rules = DIFFUSERS + rules
+    _check_unwrapped(source, found)
     with torch.device("meta"):
         own = {name: tuple(tensor.shape) for name, tensor in experiment.model.build().state_dict().items()}
     parts = tuple(_parts(source, found, rules, own, cells(experiment)))
@@ -155,6 +143,17 @@ def planned(source: Path, recipe: str, *, init: bool = False) -> Plan:
         if which:
             raise UserError(f"{source}: {len(which)} tensors of {recipe} {problem}, the first is {which[0]!r}")
     return Plan(experiment, parts, fresh)
+
+
+def _check_unwrapped(source: Path, found: Iterable[str]) -> None:
+    """``UserError`` where a wrapper's prefix stands in all names, which then are those of no network."""
+    names = list(found)
+    for prefix, wrapper in WRAPPERS.items():
+        if names and all(prefix in name for name in names):
+            raise UserError(
+                f"{source}: {prefix!r}, which {wrapper} puts there, stands in the names of all {len(names)} tensors, "
+                f"such as {names[0]!r}: save the weights of the network inside it, or take the prefix away"
+            )
 
 
 def _parts(
@@ -180,15 +179,32 @@ def _parts(
 
 
 def files(source: Path) -> list[Path]:
-    """The safetensors files of a checkpoint: the file itself, or those of a folder or its ``transformer`` folder."""
+    """The safetensors files of a checkpoint: the file itself, or those of a folder or its ``transformer`` folder.
+
+    Raises ``UserError`` where a folder holds none, and where it holds more than one checkpoint.
+    """
     if source.is_file():
         return [source]
-    for folder in (source / "transformer", source):
-        for index in sorted(folder.glob(f"*.safetensors{INDEX}"))[:1]:
-            return shards(index.with_name(index.name.removesuffix(INDEX)))
-        if found := sorted(folder.glob("*.safetensors")):
-            return found
+    found = {folder: _checkpoints(folder) for folder in (source / "transformer", source)}
+    several = [name for folder, some in found.items() for name in sorted(str(folder / name) for name in some)]
+    if len(several) > 1:
+        raise UserError(f"{source} holds {len(several)} checkpoints: name one of {', '.join(several)}")
+    for some in found.values():
+        for paths in some.values():
+            return paths
     raise UserError(f"no weights in {source}: a .safetensors file is wanted, or a folder that holds some")
+
+
+def _checkpoints(folder: Path) -> dict[str, list[Path]]:
+    """The checkpoints of a folder, each by the name of its file or index, or by what its shards have in common."""
+    found: dict[str, list[Path]] = {}
+    for index in sorted(folder.glob(f"*.safetensors{INDEX}")):
+        found[index.name] = shards(index.with_name(index.name.removesuffix(INDEX)))
+    indexed = {path for paths in found.values() for path in paths}
+    for path in sorted(folder.glob("*.safetensors")):
+        if path not in indexed and not path.name.startswith("."):
+            found.setdefault(SHARD_NUMBER.sub("-*-of-\\1", path.name), []).append(path)
+    return found
 
 
 def renamed(name: str, rules: Rules) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from safetensors import safe_open
 
-from phonofilm.checkpoints.importing import appearing, files
+from phonofilm.checkpoints.importing import files
 from phonofilm.checkpoints.importing_mmaudio import PICKLES_16K, PICKLES_44K, import_mmaudio
 from phonofilm.codecs.folders import load_strictly
 from phonofilm.codecs.licences import check_licences
 from phonofilm.codecs.mel_codec import MelCodec
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import appearing
 from phonofilm.files.safetensors_index import entries
+from phonofilm.files.stored_json import read_json
 from phonofilm.recipes import published
 
 QWEN = "token2wav.code2wav_bigvgan_model."
@@ -29,8 +30,8 @@ def import_qwen(source: Path, folder: Path) -> int:
     """
     path = source / "config.json"
     try:
-        config = json.loads(path.read_text())["token2wav_config"]["bigvgan_config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        config = read_json(path)["token2wav_config"]["bigvgan_config"]
+    except (KeyError, TypeError) as error:
         raise UserError(f"{path} does not describe Qwen2.5-Omni with its vocoder ({error!r})") from error
     found = {name: entry for file in files(source) for name, entry in entries(file).items() if name.startswith(QWEN)}
     tensors = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from phonofilm.checkpoints.importing import appearing, renamed
+from phonofilm.checkpoints.importing import renamed
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.folders import load_strictly
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import appearing
+from phonofilm.files.plain import check_name
 from phonofilm.recipes.wan_names import Rules
 
 VOCODER: Rules = (
@@ -68,10 +71,13 @@ def pickled(path: Path, *, part: str = "") -> dict[str, Tensor]:
 
     Raises ``UserError`` for a file that is not there, is broken or holds anything but tensors.
     """
+    check_name(path)
     if not path.is_file():
         raise UserError(f"no {path.name} in {path.parent}: put the published file there")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's about kinds of pickles, which it refuses in the next moment
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(f"{path} is broken or holds more than tensors ({reason}); fetch it again") from error

@@ -1,69 +1,105 @@
-"""The command line: typed records with a ``run`` each, and one place where errors become one line and exit code 2."""
+"""The door of ``phonofilm``: whatever goes wrong behind it becomes one line on stderr and an exit code.
+
+2 is for what a person can mend, 130 for Ctrl-C, 143 for SIGTERM, 1 for a fault of the library's own. Nothing that takes
+time is imported here, so that signals are answered from the first moment on.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any, Union
+from contextlib import suppress
+from pathlib import Path
 
-import tyro
+from phonofilm.cli.signals import Stop, answered, repair_streams
+from phonofilm.errors import printable
 
-from phonofilm.cli.arguments import parse
-from phonofilm.cli.codecs import Codecs
-from phonofilm.cli.compare import Compare
-from phonofilm.cli.evaluate import Evaluate
-from phonofilm.cli.generate import Generate
-from phonofilm.cli.importing import Import
-from phonofilm.cli.prepare import Prepare
-from phonofilm.cli.prompt_sets import Prompts
-from phonofilm.cli.puppets import Puppets
-from phonofilm.cli.show import Show
-from phonofilm.cli.threads import share_cores
-from phonofilm.cli.train import TrainRecipe
-from phonofilm.errors import unknown
-
-COMMANDS: dict[str, type] = {
-    "generate": Generate,
-    "prepare": Prepare,
-    "train": TrainRecipe,
-    "evaluate": Evaluate,
-    "compare": Compare,
-    "show": Show,
-    "import": Import,
-    "puppets": Puppets,
-    "codecs": Codecs,
-    "prompts": Prompts,
-}
-PARTS = {
-    "codecs": ("train",),
-    "puppets": ("make", "prompts", "show"),
-    "prompts": ("verse-bench", "seed-tts", "portraits"),
-}
-"""Commands of commands."""
+TRACEBACK = "PHONOFILM_TRACEBACK"
+"""Environment variable: where it is set, faults of the library's own show where they come from."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run ``phonofilm``. Ends with code 2 and one line on stderr for what a person can mend."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    """Run ``phonofilm``; without ``arguments`` those of the process, whose signals are then answered too."""
+    if arguments is not None:
+        run(arguments, Stop())
+        return
+    repair_streams()
+    with answered() as stop:
+        run(sys.argv[1:], stop)
+
+
+def run(arguments: Sequence[str], stop: Stop) -> None:
+    """Run a command. Ends by ``SystemExit`` with a code where it fails, after one line on stderr."""
     try:
-        threads = "torch was loaded before the command line" if "torch" in sys.modules else share_cores()
-        wanted = command(arguments)
-        if getattr(wanted, "verbose", False):
-            print(f"phonofilm: {threads}", file=sys.stderr)
-        wanted.run()
-    except ValueError as error:
-        print(f"phonofilm: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except KeyboardInterrupt as error:
-        print("phonofilm: stopped", file=sys.stderr)
-        raise SystemExit(130) from error
+        from phonofilm.cli.commands import run_command
+
+        try:
+            run_command(list(arguments))
+        except SystemExit as end:  # --help
+            _flush()
+            raise end
+        _flush()
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) or stop.number:  # which libraries may turn into errors of their own
+            stop.told = True
+            raise SystemExit(_say("stopped", 128 + (stop.number or signal.SIGINT))) from error
+        mendable = isinstance(error, ValueError | OSError | MemoryError)
+        if not mendable and TRACEBACK in os.environ:
+            raise
+        raise SystemExit(_say(line_of(error), 2 if mendable else 1)) from error
 
 
-def command(arguments: Sequence[str]) -> Any:
-    """The record that the arguments describe."""
-    parts = PARTS.get(arguments[0], ()) if arguments else ()
-    for words, known in ((arguments[:1], COMMANDS), (arguments[1:2] if parts else [], parts)):
-        if words and not words[0].startswith("-") and words[0] not in known:
-            raise unknown("command", words[0], known)
-    forms = [Annotated[form, tyro.conf.subcommand(name)] for name, form in COMMANDS.items()]
-    return parse(Union[tuple(forms)], arguments, prog="phonofilm")  # noqa: UP007
+def line_of(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return _about_place(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's own
+        return f"there is not enough memory ({text or 'of the machine'}); ask for less at a time, or take a larger one"
+    if isinstance(error, ValueError):
+        return text
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}, line {frame.lineno}"
+    return (
+        f"a fault that should not have come this far, please report it: {type(error).__name__}: {text} ({place}; "
+        f"{TRACEBACK}=1 shows more)"
+    )
+
+
+def _about_place(error: OSError) -> str:
+    reason = error.strerror or " ".join(str(error).split())
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {reason}"
+    if isinstance(error, BrokenPipeError):
+        _forget_output()
+        return "nobody reads the output any more (broken pipe)"
+    _forget_output()
+    return f"reading or writing failed: {reason}"
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _forget_output() -> None:
+    """Let what is not written yet go nowhere, or the interpreter would fail at it once more in the end."""
+    try:
+        _flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):  # where it has no descriptor, as under tests
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+
+def _say(text: str, code: int) -> int:
+    if sys.stderr is not None:  # or else print would take stdout
+        with suppress(OSError, ValueError):  # where nobody listens the code still tells
+            print(f"phonofilm: {printable(text)}", file=sys.stderr, flush=True)
+    return code

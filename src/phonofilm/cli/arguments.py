@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from phonofilm.errors import UserError
+from phonofilm.errors import UserError, printable
 
 STYLE = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff)
 RULE = re.compile(r"[─-]{4,}$")
@@ -94,3 +94,8 @@ def needs(extra: str) -> Iterator[None]:
         if (error.name or "").split(".")[0] == "phonofilm":
             raise
         raise UserError(f"{error.name} is not installed; pip install 'phonofilm[{extra}]' brings it") from error
+
+
+def say(text: str) -> None:
+    """Print lines, in which names and words from elsewhere cannot control the terminal."""
+    print("\n".join(printable(line) for line in text.split("\n")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,7 +99,7 @@ def check_apart(options: ClipOptions, out: Path) -> None:
     """Refuse to write over what is given."""
     for key in PATHS:
         path = getattr(options, KEYS[key].name)
-        if path is not None and path.resolve() == out.resolve():
+        if path is not None and os.path.realpath(path) == os.path.realpath(out):  # where links go round, too
             raise UserError(f"--{key} {path} would be overwritten by the result: name another place with --out")
 
 

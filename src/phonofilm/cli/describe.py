@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from phonofilm.files.media import read_manifest
+from phonofilm.files.plain import check_name
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.lookup import find_recipe, names_of
 
@@ -23,6 +24,7 @@ def show(name: str) -> str:
     from phonofilm.generation.pipeline import find_model
 
     path = Path(name)
+    check_name(path)
     if path.is_file():
         return json.dumps(read_manifest(path), indent=1)
     if ":" in name or (not path.is_dir() and name.split("/")[0] in _recipes()):

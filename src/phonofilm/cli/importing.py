@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from phonofilm.cli.arguments import say
 from phonofilm.errors import UserError
 
 
@@ -42,11 +43,11 @@ class Import:
             if self.codecs or self.init:
                 raise UserError(f"--as {self.recipe} is a codec: --codecs and --init have no effect there")
             count = import_codec(self.recipe, self.checkpoint, self.output, self.accept)
-            print(f"{self.output}: {count} tensors of {self.checkpoint}")
+            say(f"{self.output}: {count} tensors of {self.checkpoint}")
             return
         codecs = Codecs(self.codecs, frozenset(self.accept)) if self.codecs else None
         plan = import_weights(self.checkpoint, self.recipe, self.output, init=self.init, codecs=codecs)
-        print(f"{self.output}: {len(plan.parts)} tensors of {self.checkpoint}")
+        say(f"{self.output}: {len(plan.parts)} tensors of {self.checkpoint}")
         if plan.fresh:
-            print(f"fresh: {len(plan.fresh)} tensors that the checkpoint has not")
-            print("\n".join(f"  {name}" for name in plan.fresh))
+            say(f"fresh: {len(plan.fresh)} tensors that the checkpoint has not")
+            say("\n".join(f"  {name}" for name in plan.fresh))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from phonofilm.cli.arguments import Command, read_pairs, read_part
+from phonofilm.cli.arguments import Command, read_pairs, read_part, say
 from phonofilm.errors import UserError
 
 
@@ -42,7 +42,6 @@ class Prepare(Command):
     """i/n: only every n-th shard from i, where several machines fill one folder."""
 
     def run(self) -> None:
-        """Fill the folder."""
         part = read_part(self.part)
         if self.workers is not None and self.workers < 0:
             raise UserError(f"--workers {self.workers}: a number from 0 is wanted")
@@ -61,7 +60,7 @@ class Prepare(Command):
         experiment = find_recipe(self.recipe)
         check_licences((experiment.video_codec, experiment.audio_codec), self.accept)
         made = prepare(experiment, self.codecs, self.out, wanted, workers=self.workers)
-        print(f"{self.out}: {made} clips made, {self.clips} wanted of split {self.split}")
+        say(f"{self.out}: {made} clips made, {self.clips} wanted of split {self.split}")
 
 
 def read_stages(text: str) -> dict[str, float]:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from phonofilm.cli.arguments import say
+
 SourceArgument = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="SET")]]
 OutArgument = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
@@ -27,12 +29,11 @@ class VerseBench:
     """Leave the pictures out, for models that start from words alone."""
 
     def run(self) -> None:
-        """Write the prompts."""
         from phonofilm.generation.prompt_sets import verse_bench, write_rows
 
         rows = verse_bench(self.source, pictures=not self.text_only)
         write_rows(rows, self.out)
-        print(f"{self.out}: {len(rows)} prompts")
+        say(f"{self.out}: {len(rows)} prompts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +49,11 @@ class SeedTts:
     """The file of prompts to write."""
 
     def run(self) -> None:
-        """Write the prompts."""
         from phonofilm.generation.prompt_sets import seed_tts, write_rows
 
         rows = seed_tts(self.source)
         write_rows(rows, self.out)
-        print(f"{self.out}: {len(rows)} prompts")
+        say(f"{self.out}: {len(rows)} prompts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +69,11 @@ class Portraits:
     """The file of prompts to write."""
 
     def run(self) -> None:
-        """Write the prompts."""
         from phonofilm.generation.prompt_sets import portraits, write_rows
 
         rows = portraits(self.source)
         write_rows(rows, self.out)
-        print(f"{self.out}: {len(rows)} prompts")
+        say(f"{self.out}: {len(rows)} prompts")
 
 
 @dataclass(frozen=True, kw_only=True)

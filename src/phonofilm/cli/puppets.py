@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from phonofilm.cli.arguments import check_number, needs
+from phonofilm.cli.arguments import check_number, needs, say
 from phonofilm.errors import UserError
 
 
@@ -54,7 +54,7 @@ class Make:
             fps=self.fps,
         )
         made = make(self.folder, corpus)
-        print(f"{self.folder}: {made} clips made, {self.clips} there")
+        say(f"{self.folder}: {made} clips made, {self.clips} there")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,19 +76,19 @@ class Sheet:
     """Clips side by side."""
 
     def run(self) -> None:
-        """Write the picture."""
         if self.out.suffix.lower() != ".png":
             raise UserError(f"--out {self.out}: the sheet is written as png; end the name in .png")
         for name in ("clips", "frames", "columns"):
             check_number(name, getattr(self, name), low=1, high=1000)
         with needs("puppets"):
             from phonofilm.puppets.corpus import contact_sheet
-        from phonofilm.files.media import replacing
+        from phonofilm.files.atomic import replacing, sweep
 
         sheet = contact_sheet(self.folder, clips=self.clips, frames=self.frames, columns=self.columns)
+        sweep(self.out.parent)
         with replacing(self.out) as part:
             sheet.save(part, "PNG")
-        print(self.out)
+        say(str(self.out))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Prompts:
             from phonofilm.puppets.prompt_file import PROMPTS, write_prompts
 
         made = write_prompts(self.folder)
-        print(f"{self.folder / PROMPTS}: {made} prompts with voices")
+        say(f"{self.folder / PROMPTS}: {made} prompts with voices")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from phonofilm.cli.arguments import say
+
 
 @dataclass(frozen=True, kw_only=True)
 class Show:
@@ -19,7 +21,6 @@ class Show:
     """A recipe, a shipped model, a checkpoint folder, or an mp4 that phonofilm wrote."""
 
     def run(self) -> None:
-        """Print it."""
         from phonofilm.cli.describe import show
 
-        print(show(self.name))
+        say(show(self.name))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phonofilm.cli.arguments import Command, check_number, needs
+from phonofilm.cli.arguments import Command, check_number, needs, say
 from phonofilm.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class TrainRecipe(Command):
     """A folder with vae, audio_vae and vocoder; they go into the finished model, and on-the-fly data needs them."""
     accept: tuple[str, ...] = ()
     """Licences of restricted codecs that you accept, such as CC-BY-NC-4.0."""
+    trust: Path | None = None
+    """The folder of --codecs once more, where it holds code (speaker.pt) that may run; loading runs none otherwise."""
     eval_clips: int = 0
     """Clips of the val split to generate and score at every look, always the same ones; the best checkpoint is kept
     by them. 16 take about half a minute on two cores. Needs phonofilm[evaluate]."""
@@ -82,7 +84,7 @@ class TrainRecipe(Command):
         if self.codecs is not None and isinstance(dataset, Cache) and os.environ.get("RANK", "0") == "0":
             notes = {"steps": experiment.train.steps, "samples": experiment.train.steps * experiment.train.batch}
             export(experiment, weights, self.codecs, self.out / "model", describe(dataset.refreshed(), notes, {}))
-            print(self.out / "model")
+            say(str(self.out / "model"))
 
     def watch(self, experiment: Experiment, dataset: Dataset) -> Watch:
         """What is looked at every ``sample_every`` steps: the held-out loss, clips, and how good they are."""
@@ -121,6 +123,10 @@ class TrainRecipe(Command):
         if self.codecs is not None:  # which may hold text encoders beside the codecs
             check_licences((experiment.video_codec, experiment.audio_codec), self.accept)
             experiment = experiment.at(self.codecs)
+        if self.trust is not None:
+            if self.codecs is None or self.trust.resolve() != self.codecs.resolve():
+                raise UserError(f"--trust {self.trust}: code runs from the folder of --codecs only; name that")
+            experiment = experiment.trusting(self.codecs)
         names = ("steps", "batch", "accumulate", "seed", "save_every", "sample_every")
         names = (*names, "arithmetic", "parallel", "compile", "checkpointing")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}

@@ -48,14 +48,21 @@ class GriffinLimVocoder(ModelMixin, ConfigMixin):
         self.register_buffer("window", torch.hann_window(n_fft))
 
     def forward(self, mel: Float[Tensor, "B bins m"]) -> SimpleNamespace:
-        """Samples "B 1 N", ``N = m * hop``, in ``.sample`` as diffusers' vocoders return them."""
+        """Samples "B 1 N", ``N = m * hop``, in ``.sample`` as diffusers' vocoders return them.
+
+        Clip by clip, so that the sound of one depends on itself alone, to the last bit.
+        """
+        return SimpleNamespace(sample=torch.cat([self.sound(one[None]) for one in mel]))
+
+    def sound(self, mel: Float[Tensor, "1 bins m"]) -> Float[Tensor, "1 1 N"]:
+        """Samples of one clip."""
         columns = mel.shape[-1]
         magnitude = self.magnitudes(torch.where(mel <= torch.log10(torch.tensor(FLOOR)), -10.0, mel))
         wave = self.search(magnitude)
         # A column of the mels is centred half a window after its hop begins less the padding; here it is centred on it.
         early = self.hop // 2
         wave = F.pad(wave, (early, 0))[:, : columns * self.hop]
-        return SimpleNamespace(sample=F.pad(wave, (0, columns * self.hop - wave.shape[-1])).clamp(-1, 1)[:, None])
+        return F.pad(wave, (0, columns * self.hop - wave.shape[-1])).clamp(-1, 1)[:, None]
 
     def magnitudes(self, mel: Float[Tensor, "B bins m"]) -> Float[Tensor, "B F m"]:
         """Non-negative magnitudes whose mels are nearest."""
@@ -67,10 +74,11 @@ class GriffinLimVocoder(ModelMixin, ConfigMixin):
         return found
 
     def search(self, magnitude: Float[Tensor, "B F m"]) -> Float[Tensor, "B N"]:
-        """A signal whose spectrogram has about these magnitudes."""
+        """A signal whose spectrogram has about these magnitudes; every clip begins with the same phases."""
         n_fft = len(self.window)
-        angle = torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(0)).to(magnitude.device)
-        phase, last = torch.polar(torch.ones_like(magnitude), 2 * torch.pi * angle), torch.zeros((), dtype=torch.cfloat)
+        angle = torch.rand(magnitude.shape[1:], generator=torch.Generator().manual_seed(0)).to(magnitude.device)
+        turned = 2 * torch.pi * angle.expand_as(magnitude)
+        phase, last = torch.polar(torch.ones_like(magnitude), turned), torch.zeros((), dtype=torch.cfloat)
         for _ in range(self.iterations):
             wave = torch.istft(magnitude * phase, n_fft, self.hop, window=self.window)
             rebuilt = torch.stft(wave, n_fft, self.hop, window=self.window, return_complex=True)

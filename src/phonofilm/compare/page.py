@@ -15,7 +15,7 @@ from phonofilm.evaluate.report import plots
 from phonofilm.evaluate.report.page import as_video, whole_page
 from phonofilm.evaluate.report.plots import Curve, Interval
 from phonofilm.evaluate.report.tables import Table, hypertext, markdown, provenance
-from phonofilm.files.media import replacing
+from phonofilm.files.atomic import replacing
 
 METHOD = "95 %, bootstrap over seeds and clips (clips shared by all seeds), 2000 resamples, seed 0, percentiles"
 

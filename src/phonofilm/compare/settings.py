@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from phonofilm.data.cache import partial_name
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import write_once
 from phonofilm.files.stored_json import read_json
 from phonofilm.recipes.record import difference
 
@@ -24,15 +23,7 @@ def claim(path: Path, settings: Mapping[str, Any]) -> None:
     """
     settings = json.loads(json.dumps({"format": FORMAT, **settings}))
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = partial_name(path)
-        part.write_text(json.dumps(settings, indent=1) + "\n")
-        try:
-            os.link(part, path)
-        except FileExistsError:  # another machine was first: its settings count
-            pass
-        finally:
-            part.unlink()
+        write_once(path, json.dumps(settings, indent=1) + "\n")
     there = read_json(path)
     if there.get("format") != FORMAT:
         raise UserError(

@@ -205,7 +205,7 @@ def sentences(result: Result) -> list[str]:
         "Each cell: mean over seeds [95 % interval] (clips measured / asked for, where some could not be: most metrics "
         f"count those as worst). Intervals: bootstrap over seeds and clips ({spread}), not widened for many "
         "comparisons. Of metrics that are best near 0, differences are of the distances from 0. Definitions: "
-        "docs/evaluation.md. No figure compares with a published one.",
+        "docs/guides/evaluate.md. No figure compares with a published one.",
         f"Differences from {result.first} whose interval excludes 0: {'; '.join(sure) or 'none'}.",
     ]
 

@@ -20,7 +20,6 @@ from phonofilm.checkpoints.folder import WEIGHTS, Checkpoint, Training, hash_of,
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.compare.plan import OFF, ArmJob, Comparison
-from phonofilm.data.cache import write_atomically
 from phonofilm.data.samples import Dataset
 from phonofilm.errors import UserError
 from phonofilm.evaluate.cases.clips import make_clips
@@ -28,6 +27,7 @@ from phonofilm.evaluate.cases.entries import entry_of
 from phonofilm.evaluate.cases.heldout import Case
 from phonofilm.evaluate.engine import Outcome, dump, faults, measure_all
 from phonofilm.evaluate.heldout import generated
+from phonofilm.files.atomic import write_text
 from phonofilm.files.safetensors_index import shards
 from phonofilm.files.stored_json import entry, read_json
 from phonofilm.generation.pipeline import Pipeline
@@ -113,7 +113,7 @@ def decide_steps(comparison: Comparison, job: ArmJob, experiment: Experiment, wo
         if world.first:
             job.training.mkdir(parents=True, exist_ok=True)
             steps = max(1, round(60 * terms.amount / seconds))
-            write_atomically(path, json.dumps({"seconds_per_step": seconds, "steps": steps}) + "\n")
+            write_text(path, json.dumps({"seconds_per_step": seconds, "steps": steps}) + "\n")
     return world.broadcast(json.loads(path.read_text())["steps"] if world.first else 0)
 
 
@@ -144,7 +144,7 @@ def keep(
         "processes": world.size,
         "torch": torch.__version__,
     }
-    write_atomically(job.training / COST, json.dumps(cost, indent=1) + "\n")
+    write_text(job.training / COST, json.dumps(cost, indent=1) + "\n")
     save_checkpoint(job.training / MODEL, experiment, weights, Training(notes=cost))
 
 
@@ -192,7 +192,7 @@ def score(job: ArmJob, pipeline: Pipeline, cases: tuple[Case, ...], guidance: st
     make_clips(pipeline, cases, clips)
     wanted = generated([entry_of(case, clips) for case in cases])
     found = checked(measure_all(wanted, clips / "outcomes.jsonl", workers=machine.workers))
-    write_atomically(outcomes_of(job, guidance), "".join(dump(outcome) + "\n" for outcome in found))
+    write_text(outcomes_of(job, guidance), "".join(dump(outcome) + "\n" for outcome in found))
 
 
 def checked(outcomes: list[Outcome]) -> list[Outcome]:

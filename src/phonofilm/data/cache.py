@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -26,6 +25,7 @@ from phonofilm.data.samples import Codes, Dataset, Sample, prompt_from_json, pro
 from phonofilm.diffusion.tasks import Reference
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import replacing, write_text
 
 FORMAT = 1
 SHARD = 64
@@ -84,7 +84,7 @@ class Meta:
         """Write it, or make sure that the folder holds the same kind already; the length may differ."""
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / META).exists():
-            write_atomically(folder / META, json.dumps(self.to_json(), indent=1) + "\n")
+            write_text(folder / META, json.dumps(self.to_json(), indent=1) + "\n")
             return
         mine, there = self.to_json(), Meta.read(folder).to_json()
         for content in (mine, there):
@@ -95,18 +95,6 @@ class Meta:
                 f"{folder} holds clips with another {', '.join(differing)} "
                 f"({there.get(differing[0], 'none')}, now {mine.get(differing[0], 'none')}): choose another folder"
             )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it."""
-    partial = partial_name(path)
-    partial.write_text(text)
-    partial.replace(path)
-
-
-def partial_name(path: Path) -> Path:
-    """A name that no reader takes for a finished file."""
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def shard_path(folder: Path, num_frames: int, number: int) -> Path:
@@ -154,10 +142,9 @@ def write_shard(source: Dataset, folder: Path, num_frames: int, number: int) -> 
     samples = [s for k in range(0, len(indices), PORTION) for s in source.read(num_frames, indices[k : k + PORTION])]
     tensors, lines = pack(samples)
     path = shard_path(folder, num_frames, number)
-    write_atomically(path.with_suffix(".jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
-    partial = partial_name(path)
-    partial.write_bytes(save(tensors))
-    partial.replace(path)
+    write_text(path.with_suffix(".jsonl"), "".join(json.dumps(line) + "\n" for line in lines))
+    with replacing(path) as part:
+        part.write_bytes(save(tensors))
     return len(samples)
 
 

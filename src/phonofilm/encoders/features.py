@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -132,7 +133,6 @@ class Constant:
     text: str
 
     def __call__(self, prompt: Prompt) -> str:
-        """The text."""
         return self.text
 
 
@@ -143,28 +143,50 @@ class NegativeOr:
     text: str
 
     def __call__(self, prompt: Prompt) -> str:
-        """The text."""
         return prompt.negative or self.text
 
 
 @lru_cache(maxsize=2)
 def load_text_encoder(path: str, device: str = "cpu") -> tuple:
-    """Tokenizer and encoder of a path, in evaluation mode, on a device.
+    """Tokenizer and encoder of a path, in evaluation mode, on a device. Neither code of the path's own nor pickles run.
 
-    Raises ``UserError`` for another kind of network, and where a tensor is missing or its file truncated.
+    Raises ``UserError`` for another kind of network, where there is none or one that wants code of its own run, and
+    where a tensor is missing or its file truncated.
     """
     from transformers import AutoConfig, AutoTokenizer, T5EncoderModel, UMT5EncoderModel
 
     parts = (f"{path}/{NETWORK}", f"{path}/{TOKENIZER}") if (Path(path) / NETWORK).is_dir() else (path, path)
     for file in sorted(Path(parts[0]).glob("*.safetensors")):
         entries(file)
-    kind = AutoConfig.from_pretrained(parts[0]).model_type
-    network = {"t5": T5EncoderModel, "umt5": UMT5EncoderModel}.get(kind)
-    if network is None:
-        raise UserError(f"{parts[0]} is a {kind!r} model; text encoders here are t5 or umt5")
-    encoder, found = network.from_pretrained(parts[0], output_loading_info=True)
+    with read_by_transformers(path):
+        kind = AutoConfig.from_pretrained(parts[0], trust_remote_code=False).model_type
+        network = {"t5": T5EncoderModel, "umt5": UMT5EncoderModel}.get(kind)
+        if network is None:
+            raise UserError(f"{parts[0]} is a {kind!r} model; text encoders here are t5 or umt5")
+        tokenizer = AutoTokenizer.from_pretrained(parts[1], trust_remote_code=False)
+        encoder, found = network.from_pretrained(parts[0], output_loading_info=True, use_safetensors=True)
     check_whole(parts[0], found)
-    return AutoTokenizer.from_pretrained(parts[1]), encoder.to(device).eval().requires_grad_(False)
+    return tokenizer, encoder.to(device).eval().requires_grad_(False)
+
+
+@contextmanager
+def read_by_transformers(path: str) -> Iterator[None]:
+    """What transformers finds wrong with a folder's files, as a ``UserError`` in one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        if "trust_remote_code" in reason:
+            raise UserError(
+                f"{path} brings code of its own (auto_map in its JSON files), which is never run here: take a folder "
+                "without, whose classes transformers knows"
+            ) from error
+        raise UserError(
+            f"{path} cannot be read by transformers ({type(error).__name__}: {reason[:300]}); its weights must be "
+            "safetensors, its JSON files whole"
+        ) from error
 
 
 @lru_cache(maxsize=8)
@@ -176,7 +198,7 @@ def content_hash(path: str) -> str:
     if not files:
         from transformers import AutoConfig
 
-        found.update(f"{path} {AutoConfig.from_pretrained(path)._commit_hash}".encode())
+        found.update(f"{path} {AutoConfig.from_pretrained(path, trust_remote_code=False)._commit_hash}".encode())
     for file in files:
         found.update(file.name.encode())
         with file.open("rb") as content:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from phonofilm.encoders.features import check_whole
+from phonofilm.encoders.features import check_whole, read_by_transformers
 from phonofilm.errors import UserError
 from phonofilm.files.resample import resample
 from phonofilm.types import NOT_RECORDED, Audio
@@ -36,6 +36,8 @@ class TrainedSpeaker:
 
     channels: int
     path: str = field(default=FOLDER, metadata=NOT_RECORDED)
+    trusted: bool = field(default=False, metadata=NOT_RECORDED)
+    """Whether ``speaker.pt`` may run: a TorchScript network is code, which can read and write any file."""
 
     @property
     def name(self) -> str:
@@ -45,11 +47,12 @@ class TrainedSpeaker:
     def __call__(self, audio: Audio) -> Float[Tensor, " E"]:
         """The vector of at most 30 s of the mean of all channels.
 
-        Raises ``UserError`` where there is no network or its vectors have another length than ``channels``.
+        Raises ``UserError`` where there is no network, where it is code and not trusted, and where its vectors have
+        another length than ``channels``.
         """
         wave = resample(audio.samples.mean(0), audio.sample_rate, SAMPLE_RATE)[: LONGEST * SAMPLE_RATE]
         with torch.no_grad():
-            vector = load_speaker_network(self.path)(wave[None])[0]
+            vector = load_speaker_network(self.path, trusted=self.trusted)(wave[None])[0]
         if vector.shape != (self.channels,):
             raise UserError(f"{self.path} makes vectors of {len(vector)} numbers, this model reads {self.channels}")
         return vector.float()
@@ -59,12 +62,24 @@ class TrainedSpeaker:
         return replace(self, path=str(folder / FOLDER))
 
 
+def _script(path: Path, *, trusted: bool) -> Network:
+    if not trusted:
+        raise UserError(
+            f"{path} is TorchScript, which is code that can do anything here: if you know where it comes from, say "
+            f"--trust {path.parent.parent}, or take a model of transformers with an x-vector head"
+        )
+    try:
+        return torch.jit.load(path, map_location="cpu").eval()
+    except RuntimeError as error:
+        raise UserError(f"{path} is no TorchScript network that can be read ({str(error).splitlines()[0]})") from error
+
+
 @lru_cache(maxsize=2)
-def load_speaker_network(path: str) -> Network:
-    """The network of a folder; ``UserError`` that says what is missing."""
+def load_speaker_network(path: str, *, trusted: bool = False) -> Network:
+    """The network of a folder; ``UserError`` that says what is missing. Code is run only where it is trusted."""
     folder = Path(path)
     if (folder / SCRIPT).is_file():
-        return torch.jit.load(folder / SCRIPT, map_location="cpu").eval()
+        return _script(folder / SCRIPT, trusted=trusted)
     if not (folder / "config.json").is_file():
         raise UserError(
             f"no speaker encoder in {path}, so no voice can be followed: put {SCRIPT} there (ReDimNet as TorchScript) "
@@ -72,10 +87,13 @@ def load_speaker_network(path: str) -> Network:
         )
     from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
 
-    network, found = AutoModelForAudioXVector.from_pretrained(path, use_safetensors=True, output_loading_info=True)
+    with read_by_transformers(path):
+        network, found = AutoModelForAudioXVector.from_pretrained(
+            path, use_safetensors=True, output_loading_info=True, trust_remote_code=False
+        )
+        extractor = AutoFeatureExtractor.from_pretrained(path, trust_remote_code=False)
     check_whole(path, found)
     network.eval().requires_grad_(False)
-    extractor = AutoFeatureExtractor.from_pretrained(path)
 
     def hear(wave: Float[Tensor, "1 N"]) -> Float[Tensor, "1 E"]:
         read = extractor([wave[0].numpy()], sampling_rate=SAMPLE_RATE, return_tensors="pt")

@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from phonofilm.errors import UserError
+from phonofilm.files.plain import check_plain
 
 Stream = VideoStream | AudioStream
 FORMATS = (
@@ -26,21 +27,6 @@ FORMATS = (
 )
 """Demuxers that are used. Others read playlists or scripts that name other files, or the screen and the microphone."""
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-
-
-def check_plain(path: Path) -> None:
-    """Raise ``UserError`` for what is no plain file; a pipe would have to be read twice, and may never end."""
-    try:
-        if path.is_file():
-            return
-        there = path.exists()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); name a file") from error
-    if path.is_dir():
-        raise UserError(f"{path}: cannot be read, it is a folder; name a file in it")
-    raise UserError(
-        f"{path}: is no plain file (a pipe or a device); copy it to one" if there else f"{path}: no such file"
-    )
 
 
 @contextmanager

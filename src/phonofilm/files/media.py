@@ -6,11 +6,8 @@ from __future__ import annotations
 import heapq
 import json
 import os
-import secrets
 import struct
 import wave as stdlib_wave
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import replacing
 from phonofilm.files.clock import Limits, read_times
 from phonofilm.files.containers import opened, url
 from phonofilm.files.frames import read_film
@@ -50,27 +48,6 @@ WHOLE = Limits()
 """All of a file, if it fits into the memory that one file may take."""
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 LAYOUTS = {1: "mono", 2: "stereo"}
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place on success and vanishes on any error.
-
-    Raises ``UserError`` where the folder cannot be written.
-    """
-    part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    if path.is_dir():
-        raise UserError(f"cannot write {path}: it is a folder; name a file in it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another place") from error
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_clip(path: str | os.PathLike[str], clip: Clip, *, manifest: dict | None = None) -> None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from phonofilm.errors import UserError
-from phonofilm.files.containers import check_plain
+from phonofilm.files.plain import check_plain
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 READ = "PNG, JPEG, WebP, BMP, GIF, TIFF and PNM are read"

@@ -25,7 +25,7 @@ class Stored:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Bytes that the tensor takes in its file."""
         return prod(self.shape) * BYTES[self.dtype]
 
 
@@ -41,7 +41,8 @@ def entries(path: Path) -> dict[str, Stored]:
             raise UserError(f"{path} is no safetensors file or is cut off before its first tensor; fetch it again")
         try:
             header = json.loads(file.read(length))
-            rows = {n: (e["data_offsets"], tuple(e["shape"]), e["dtype"]) for n, e in header.items() if n[0] != "_"}
+            header.pop("__metadata__", None)
+            rows = {n: (e["data_offsets"], tuple(e["shape"]), e["dtype"]) for n, e in header.items()}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{path} is no safetensors file: its header cannot be read; fetch it again") from error
     found = {}

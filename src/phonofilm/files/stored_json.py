@@ -14,6 +14,7 @@ from types import UnionType
 from typing import Any, NoReturn, get_args, get_origin
 
 from phonofilm.errors import UserError
+from phonofilm.files.plain import check_plain
 
 WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", dict: "an object"}
 LARGEST = 1e12
@@ -23,6 +24,7 @@ SHOWN = 40
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a file. Raises ``UserError`` where there is no file, no JSON in it, or another value."""
+    check_plain(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:

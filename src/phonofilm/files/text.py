@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from phonofilm.errors import UserError
+from phonofilm.files.plain import check_plain
 
 MARKS = (  # the longer first: UTF-32's mark begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -20,6 +21,7 @@ MARKS = (  # the longer first: UTF-32's mark begins with UTF-16's
 
 def read_text(path: Path) -> str:
     """The text of a file in UTF-8, or in what its byte-order mark says. Raises ``UserError`` for what is no text."""
+    check_plain(path)
     try:
         content = path.read_bytes()
         return content.decode(next((name for mark, name in MARKS if content.startswith(mark)), "utf-8-sig"))

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from phonofilm.errors import UserError
+from phonofilm.files.atomic import sweep
 from phonofilm.files.media import read_manifest, write_clip, write_wave
+from phonofilm.files.whole import is_whole
 from phonofilm.generation.checks import audio_findings
 from phonofilm.generation.pipeline import Pipeline
 from phonofilm.generation.shot import Shot
 from phonofilm.types import Clip, Request
 
 BATCH = 4
-"""Clips that are sampled together."""
+"""Clips that an accelerator samples together. A CPU takes them one by one: four at a time are 5 % faster there
+(docs/log.md, 2026-11-28), but the last bits of a product of matrices depend on how many rows it has, and so would clips
+on which others were made in the same run."""
 
 
 class ClipJob(NamedTuple):
@@ -40,11 +44,17 @@ def resolved(pipeline: Pipeline, requests: Iterable[tuple[Request, Path]]) -> li
 def make(
     pipeline: Pipeline, jobs: Sequence[ClipJob], progress: Callable[[float], object] | None = None
 ) -> Iterator[Made]:
-    """Make and write clips, a batch at a time; ``progress`` is called with the number of clips done so far."""
+    """Make and write clips, a batch at a time; ``progress`` is called with the number of clips done so far.
+
+    What killed runs left in the folders of the clips is swept first.
+    """
+    for folder in {job.out.parent for job in jobs}:
+        sweep(folder)
     kinds: dict[object, list[ClipJob]] = {}
     for job in jobs:
         kinds.setdefault(job.shot.kind, []).append(job)
-    batches = [same[i : i + BATCH] for same in kinds.values() for i in range(0, len(same), BATCH)]
+    size = 1 if pipeline.device == "cpu" else BATCH
+    batches = [same[i : i + size] for same in kinds.values() for i in range(0, len(same), size)]
     done = 0
     for batch in batches:
         share = None if progress is None else _part(progress, done, len(batch))
@@ -71,10 +81,12 @@ def _write(pipeline: Pipeline, job: ClipJob, clip: Clip) -> dict:
 
 
 def finished(pipeline: Pipeline, job: ClipJob) -> dict | None:
-    """The manifest of a job whose clip is there already, made by this model from this very request."""
+    """The manifest of a job whose clip is there already, whole, made by this model from this very request."""
+    if not job.out.is_file() or not is_whole(job.out):
+        return None
     try:
-        manifest = read_manifest(job.out) if job.out.exists() else {}
-    except UserError:  # no clip of ours, or one that was cut off: to be made anew
+        manifest = read_manifest(job.out)
+    except UserError:  # no clip of ours: to be made anew
         return None
     wanted = json.loads(json.dumps(pipeline.manifest(job.shot)))
     return manifest if {name: manifest.get(name) for name in wanted} == wanted else None

@@ -17,6 +17,7 @@ from phonofilm.diffusion.guidance import guided, level
 from phonofilm.diffusion.tasks import Pair, Task, compose
 from phonofilm.diffusion.tokens import Geometry, audio_latents, audio_tokens, patchify, stack_conditions, unpatchify
 from phonofilm.errors import UserError, unknown
+from phonofilm.files.plain import check_name
 from phonofilm.generation import inputs
 from phonofilm.generation.shot import Shot, resolve
 from phonofilm.types import AVInput, AVOutput, Clip, Layout, Model, Request
@@ -28,11 +29,14 @@ SHIPPED = Path(__file__).parents[1] / "models"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def load(model: str = "pocket", *, device: str = "cpu", recipe: str | None = None) -> Pipeline:
+def load(
+    model: str = "pocket", *, device: str = "cpu", recipe: str | None = None, trust: str | Path | None = None
+) -> Pipeline:
     """A model ready to generate: a shipped model's name, a checkpoint folder or a hub id ("owner/name").
 
-    ``recipe`` names another than the folder's, perhaps foreign code. Raises ``UserError`` for an unknown name (with
-    the nearest) or a device that is not there.
+    ``recipe`` names another than the folder's, perhaps foreign code. ``trust`` names the model's folder once more,
+    where that holds code that may run: a speaker encoder in TorchScript. Raises ``UserError`` for an unknown name (with
+    the nearest), a device that is not there and a folder that is damaged.
     """
     name, folder = find_model(model)
     try:
@@ -41,6 +45,10 @@ def load(model: str = "pocket", *, device: str = "cpu", recipe: str | None = Non
         reason = str(error).splitlines()[0]
         raise UserError(f"device {device!r} cannot be used here ({reason}); cpu always can") from error
     checkpoint = load_checkpoint(folder, recipe=recipe, device=device)
+    if trust is not None:
+        if Path(trust).resolve() != folder.resolve():
+            raise UserError(f"--trust {trust}: the model's folder is {folder}; code runs from nowhere else")
+        checkpoint = replace(checkpoint, experiment=checkpoint.experiment.trusting(folder))
     return Pipeline(name=name, checkpoint=checkpoint, device=device)
 
 
@@ -50,6 +58,7 @@ def find_model(model: str) -> tuple[str, Path]:
     if model in shipped:
         return model, shipped[model]
     path = Path(model)
+    check_name(path)
     if path.exists():
         return path.resolve().name, path
     if HUB_ID.fullmatch(model):
@@ -216,16 +225,20 @@ def watched(model: Model, progress: Progress) -> Model:
 
 
 def decode(pipeline: Pipeline, output: AVInput, geometry: Geometry) -> list[Clip]:
-    """Pictures and sound of equal length out of clean tokens; an absent stream has no pixel frames or no samples."""
+    """Pictures and sound of equal length out of clean tokens; an absent stream has no pixel frames or no samples.
+
+    Clip by clip: it takes less memory, and what a codec makes of a clip does not depend on the others.
+    """
     checkpoint, video, audio = pipeline.checkpoint, output.video, output.audio
     rate = checkpoint.audio_codec.sample_rate
     pixels = torch.zeros(len(video.x), 0, 3, geometry.height, geometry.width, dtype=torch.uint8)
     sound = torch.zeros(len(audio.x), 1, 0)
     if video.grid.frames:
         latents = unpatchify(video.x, video.grid, checkpoint.experiment.patch)
-        made = torch.cat([checkpoint.video_codec.decode(one[None]) for one in latents])  # one by one: less memory
+        made = torch.cat([checkpoint.video_codec.decode(one[None]) for one in latents])
         pixels = ((made + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).transpose(1, 2).cpu()
     if audio.grid.frames:
-        wave = checkpoint.audio_codec.decode(audio_latents(audio.x, audio.grid))
+        latents = audio_latents(audio.x, audio.grid)
+        wave = torch.cat([checkpoint.audio_codec.decode(one[None]) for one in latents])
         sound = wave[..., : geometry.num_samples(rate)].float().clamp(-1, 1).cpu()
     return [Clip(video=p, audio=s, fps=geometry.fps, sample_rate=rate) for p, s in zip(pixels, sound)]

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from phonofilm.errors import UserError
-from phonofilm.files.media import replacing
+from phonofilm.files.atomic import replacing, sweep
+from phonofilm.files.plain import check_name
 from phonofilm.files.text import numbered_lines, read_text
 from phonofilm.generation.prompts import line_of
 
@@ -31,6 +32,7 @@ def verse_bench(source: Path, *, pictures: bool = True) -> list[Row]:
     the speaker's description is left out, as there. MOVA's copy has no pictures. Raises ``UserError`` with the file
     or the item that is wrong.
     """
+    check_name(source)
     if source.is_dir():
         files = sorted(source.rglob("*.json"))
         found = [(path.stem, str(path), _json(path), _picture(path) if pictures else None) for path in files]
@@ -43,6 +45,8 @@ def verse_bench(source: Path, *, pictures: bool = True) -> list[Row]:
             for group, items in sets.items()
             for name, item in _object(items, f"{source}, {group}").items()
         ]
+    if not found:
+        raise UserError(f"{source}: holds no prompt")
     return [_verse_bench_row(name, place, item, picture) for name, place, item, picture in found]
 
 
@@ -77,6 +81,8 @@ def seed_tts(meta: Path) -> list[Row]:
         if voice is not None and not voice.is_file():
             raise UserError(f"{place}: there is no recording {voice}")
         rows.append(_row(name, say=words, voice=voice))
+    if not rows:
+        raise UserError(f"{meta}: holds no prompt; name a meta.lst")
     return rows
 
 
@@ -87,6 +93,7 @@ def portraits(source: Path) -> list[Row]:
     The shape is ours: JoVA's UniAvatar-Bench, which it is made for, is not published. Raises ``UserError`` with the
     file or line that is wrong.
     """
+    check_name(source)
     if source.is_dir():
         files = sorted(source.glob("*.json"))
         found = [(path.stem, str(path), _json(path), _picture(path)) for path in files]
@@ -114,6 +121,7 @@ def write_rows(rows: Sequence[Row], out: Path) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"two prompts are named {twice[0]}; their clips would be one file: take the sets one by one")
+    sweep(out.parent)
     with replacing(out) as part:
         part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
@@ -141,7 +149,7 @@ def _json(path: Path) -> Any:
 def _parsed(text: str, place: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: not JSON ({error})") from error
 
 

@@ -11,7 +11,7 @@ import torch
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders.voice import Voices
 from phonofilm.errors import UserError
-from phonofilm.types import Audio, Clip, Request, Span
+from phonofilm.types import Audio, Clip, Prompt, Request, Span
 
 FPS = (1.0, 1000.0)
 """Pixel frames a second that given pictures may have."""
@@ -19,6 +19,9 @@ ABSENT = {"": frozenset(), "video": frozenset({"audio"}), "audio": frozenset({"v
 """The streams that a request does without, by what alone it wants."""
 UNWANTED = {"": set(), "video": {"audio", "clip", "voice"}, "audio": {"image", "video", "clip"}}
 """What a request cannot bring then."""
+LETTERS = 5000
+"""Characters of one part of a prompt, at most: several times what any published set has. Attention over all of a text
+takes memory and time by its square."""
 ENOUGH = 1e-3
 """Seconds by which given sound may outlast its clip, or fall short of it, as if it were of its length."""
 
@@ -32,12 +35,10 @@ def brought(request: Request) -> frozenset[str]:
 def check_request(request: Request) -> None:
     """Raise ``UserError`` for what no model could do."""
     given = brought(request)
+    _check_length(request.prompt)
     if request.only not in ABSENT:
         raise UserError(f"only {request.only!r}: 'video' or 'audio' is accepted, or nothing for both")
-    unwanted = given & (
-        {"audio": {"image", "video", "clip"}, "video": {"audio", "clip", "voice"}}.get(request.only, set())
-    )
-    if unwanted:
+    if unwanted := given & UNWANTED[request.only]:
         raise UserError(f"only {request.only} is wanted, and {_list(unwanted)} given: leave out one or the other")
     for name, clip in (("video", request.video), ("clip", request.clip)):
         if clip is not None:
@@ -47,6 +48,14 @@ def check_request(request: Request) -> None:
             _check_audio(name, audio)
     _check_together(request, given)
     _named(request)
+
+
+def _check_length(prompt: Prompt) -> None:
+    said = " ".join(words for _, words in prompt.speech)
+    parts = {"scene": prompt.scene, "sound": prompt.sound, "speech": said, "negative prompt": prompt.negative}
+    for name, text in parts.items():
+        if len(text) > LETTERS:
+            raise UserError(f"the {name} has {len(text)} characters; {LETTERS} are read at most: say it in fewer words")
 
 
 def _check_video(name: str, clip: Clip) -> None:

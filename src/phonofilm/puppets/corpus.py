@@ -16,7 +16,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from phonofilm.errors import UserError
-from phonofilm.files.media import read_clip, replacing, write_clip
+from phonofilm.files.atomic import replacing
+from phonofilm.files.media import read_clip, write_clip
+from phonofilm.files.plain import check_name
 from phonofilm.puppets.performance import Performance, perform
 from phonofilm.puppets.script import MIX, write_script
 from phonofilm.puppets.stage import draw
@@ -104,6 +106,7 @@ def make(folder: Path | str, corpus: Corpus) -> int:
     be asked for later. Raises ``UserError`` if the folder holds another corpus.
     """
     folder = Path(folder)
+    check_name(folder)
     _claim(folder, corpus)
     there = {row["index"] for row in _rows(folder) if (folder / row["file"]).is_file()}
     missing = [index for index in range(corpus.clips) if index not in there]
@@ -198,9 +201,18 @@ def _rounded(rows: Tensor, digits: int) -> list[list[float]]:
 
 def _rows(folder: Path) -> list[dict]:
     """Truth so far: the table, and what was not merged into it yet."""
+    check_name(folder)
     files = [path for path in (folder / TRUTH, *sorted((folder / PARTS).glob("[0-9]*.parquet"))) if path.is_file()]
-    rows = {row["index"]: row for path in files for row in pq.read_table(path, schema=SCHEMA).to_pylist()}
+    rows = {row["index"]: row for path in files for row in _read(path)}
     return [rows[index] for index in sorted(rows)]
+
+
+def _read(path: Path) -> list[dict]:
+    try:
+        return pq.read_table(path, schema=SCHEMA).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read as truth about clips ({reason}); make the puppets anew") from error
 
 
 def _save(path: Path, rows: list[dict]) -> None:

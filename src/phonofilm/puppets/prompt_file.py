@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 from phonofilm.errors import UserError
-from phonofilm.files.media import replacing, write_wave
+from phonofilm.files.atomic import replacing, sweep
+from phonofilm.files.media import write_wave
+from phonofilm.files.plain import check_name
 from phonofilm.puppets.corpus import read_truth
 from phonofilm.puppets.references import references
 from phonofilm.puppets.voice import SAMPLE_RATE
@@ -19,7 +21,10 @@ def write_prompts(folder: Path | str) -> int:
 
     One line for each clip in which somebody speaks, named like the clip. Raises ``UserError`` where nobody does.
     """
+    check_name(Path(folder))
     folder, lines = Path(folder).resolve(), []
+    for place in (folder, folder / VOICES):
+        sweep(place)
     for row in read_truth(folder).to_pylist():
         if row["speech"]:
             lines.append(json.dumps(_row(folder, row)))

@@ -16,6 +16,7 @@ from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tasks import Kind, Reference, Task, name_of
 from phonofilm.diffusion.tokens import Geometry, Patch, layout_of
 from phonofilm.encoders.text import Encoder, FromFolder, Frozen
+from phonofilm.encoders.trained_speaker import FOLDER, SCRIPT, TrainedSpeaker
 from phonofilm.encoders.voice import SpeakerEncoder, SpeakerVectors, VoiceEncoder, Voices
 from phonofilm.errors import UserError
 from phonofilm.network.backbone import Backbone
@@ -210,6 +211,16 @@ class Experiment:
         if isinstance(speaker, FromFolder):
             speaker = speaker.at(folder)
         return replace(self, encoders=encoders, speaker_encoder=speaker)
+
+    def trusting(self, folder: Path) -> Experiment:
+        """The same, allowed to run the code of a checkpoint folder: a speaker encoder in TorchScript.
+
+        Raises ``UserError`` where the folder holds none that this recipe would run.
+        """
+        speaker = self.speaker_encoder
+        if not isinstance(speaker, TrainedSpeaker) or not (folder / FOLDER / SCRIPT).is_file():
+            raise UserError(f"--trust {folder}: {self.name} runs no code from there; leave it out")
+        return replace(self, speaker_encoder=replace(speaker, path=str(folder / FOLDER), trusted=True))
 
     def on(self, device: str, kept: str = "") -> Experiment:
         """The same with its frozen text encoders on a device, their features in a folder where one is named."""

@@ -33,7 +33,10 @@ def find_recipe(name: str, *, foreign: bool = True) -> Experiment:
         if arm not in arms:
             raise unknown(f"arm of {study}", arm, arms)
         return arms[arm]()
-    return find_function("recipe", name)()
+    found = find_function("recipe", name)()
+    if not isinstance(found, Experiment):
+        raise UserError(f"recipe {name!r} returns {type(found).__name__}; name one that returns an Experiment")
+    return found
 
 
 def find_function(kind: str, name: str) -> Callable[[], Any]:
@@ -44,7 +47,10 @@ def find_function(kind: str, name: str) -> Callable[[], Any]:
     module, function = find_module(kind, name), name.rpartition(":")[2]
     if not hasattr(module, function):
         raise UserError(f"{kind} {name!r}: {module.__name__} has no function {function!r}; name one that it has")
-    return getattr(module, function)
+    found = getattr(module, function)
+    if not callable(found):
+        raise UserError(f"{kind} {name!r}: {function!r} is no function; name one that returns a {kind}")
+    return found
 
 
 def find_module(kind: str, name: str) -> ModuleType:
@@ -54,6 +60,8 @@ def find_module(kind: str, name: str) -> ModuleType:
             return importlib.import_module(name.partition(":")[0])
         except ModuleNotFoundError as error:
             raise UserError(f"{kind} {name!r}: there is no module {error.name!r}") from error
+        except (ValueError, TypeError) as error:  # no name at all, or one within a package that is not named
+            raise UserError(f"{kind} {name!r}: package.module:function is wanted ({error})") from error
     if "/" in name:
         return find_module("study", name.partition("/")[0])
     package, title = PACKAGES[kind]

@@ -1,6 +1,7 @@
 """Checkpoints of a run, to go on from: torch's distributed checkpoints, written aside and renamed.
 
-They hold pickles inside, so they are read from one's own runs only; what is passed on is ``weights.save_checkpoint``.
+They hold pickles inside, which are read as plain values only; what is passed on is a folder that ``save_checkpoint``
+(checkpoints/folder.py) writes.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 from torch.optim import Optimizer
 
+from phonofilm.files.atomic import write_text
 from phonofilm.train.ema import Average
 from phonofilm.train.parallel import World
+from phonofilm.train.plain_pickles import load_plainly
 
 POSITION = "position.json"
 BEST = "best.json"
@@ -85,7 +88,7 @@ def save(folder: Path, learner: Learner, position: Position, world: World, *, ke
 def restore(path: Path, learner: Learner) -> Position:
     """Put a checkpoint's content into the parts of a learner; returns how far it was."""
     state = learner.state()
-    dcp.load(state, checkpoint_id=path)
+    load_plainly(state, path)
     set_optimizer_state_dict(learner.backbone, learner.optimisers, state["optimiser"])
     return position_of(path)
 
@@ -108,7 +111,5 @@ def note_best(folder: Path, step: int, figure: float) -> bool:
     """Remember a checkpoint as the best if its figure is the lowest so far; returns whether it is."""
     better = figure < best_of(folder)[1]
     if better:
-        partial = folder / f".{BEST}.partial"
-        partial.write_text(json.dumps({"step": step, "figure": figure}))
-        partial.replace(folder / BEST)
+        write_text(folder / BEST, json.dumps({"step": step, "figure": figure}))
     return better

@@ -1,4 +1,4 @@
-"""Every measure of the exact and offline tiers moves under every damage as docs/evaluation.md says.
+"""Every measure of the exact and offline tiers moves under every damage as docs/guides/evaluate.md says.
 
 The table there is what is tested: a measure without a row fails, and so does one that moves otherwise, or has a number
 where the table has none. A cell with ~ is left to chance. What needs a package of its own runs where that is installed.
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from extras import needed
 
-for _package in ("espeakng_loader", "librosa", "scipy", "pocketsphinx", "jiwer"):
-    pytest.importorskip(_package)
+needed("espeakng_loader", "librosa", "scipy", "pocketsphinx", "jiwer")
 
 from phonofilm.evaluate.cases import controls
 from phonofilm.evaluate.cases.entries import Entry
@@ -48,7 +48,7 @@ DAMAGE = {
     "noise on the sound": lambda clip, other: controls.add_noise(clip, pixels=0.0, decibels=10.0),
     "noise for the sound": lambda clip, other: replace(clip, audio=white(clip.audio)),
 }
-PAGE = Path(__file__).parents[3] / "docs" / "evaluation.md"
+PAGE = Path(__file__).parents[3] / "docs" / "guides" / "evaluate.md"
 
 
 def white(audio):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from phonofilm.files.atomic import replacing
 from phonofilm.train.codecs.muon import Muon
 
 
@@ -106,9 +107,8 @@ def _optimizers(network: nn.Module, schedule: Schedule) -> list[torch.optim.Opti
 
 def write_atomically(content: object, path: Path) -> None:
     """``torch.save`` that leaves either the old file or the new one."""
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    part.replace(path)
+    with replacing(path) as part:
+        torch.save(content, part)
 
 
 def _share(run: _Run, schedule: Schedule) -> float:

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from phonofilm.puppets.script import Script
+    from phonofilm.files.atomic import replacing
+from phonofilm.puppets.script import Script
 
 
 @dataclass(frozen=True)
@@ -117,20 +118,19 @@ def write_pool(folder: Path, scripts: Sequence[Script], *, size: int, say: Calla
     from phonofilm.puppets.performance import perform  # here: recipes are read to generate, which needs no puppets
     from phonofilm.puppets.stage import draw
 
-    folder.mkdir(parents=True, exist_ok=True)
     count, frames = len(scripts), scripts[0].num_frames
-    part = folder / "frames.part"
-    pixels = np.lib.format.open_memmap(part, "w+", np.uint8, (count, frames, 3, size, size))
-    boxes, waves = np.zeros((count, frames, 4), np.float32), []
-    for first in range(0, count, 2):
-        played = [perform(script) for script in scripts[first : first + 2]]
-        drawing = draw(played, size=size)
-        pixels[first : first + 2] = drawing.video.numpy()
-        boxes[first : first + 2] = drawing.mouth.numpy()
-        waves += [p.wave[0].numpy() for p in played]
-        if first % 50 == 0:
-            say(f"{first}/{count} clips")
-    pixels.flush()
-    np.save(folder / "boxes.npy", boxes)
-    np.save(folder / "waves.npy", np.stack(waves))
-    part.rename(folder / "frames.npy")
+    with replacing(folder / "frames.npy") as part:  # in its place last: who finds it finds the others
+        pixels = np.lib.format.open_memmap(part, "w+", np.uint8, (count, frames, 3, size, size))
+        boxes, waves = np.zeros((count, frames, 4), np.float32), []
+        for first in range(0, count, 2):
+            played = [perform(script) for script in scripts[first : first + 2]]
+            drawing = draw(played, size=size)
+            pixels[first : first + 2] = drawing.video.numpy()
+            boxes[first : first + 2] = drawing.mouth.numpy()
+            waves += [p.wave[0].numpy() for p in played]
+            if first % 50 == 0:
+                say(f"{first}/{count} clips")
+        pixels.flush()
+        for name, array in (("boxes.npy", boxes), ("waves.npy", np.stack(waves))):
+            with replacing(folder / name) as other:
+                np.save(other, array)
