@@ -65,7 +65,7 @@ def pocket_video() -> BlockCodec:
 
 
 def pocket2_video() -> ConvCodec:
-    """The puppets' second video codec, untrained: learned, with as many latents; see docs/codecs.md."""
+    """The puppets' second video codec, untrained: learned, with as many latents; see docs/how-it-works/codecs.md."""
     return ConvCodec(ConvConfig())
 
 
