@@ -180,7 +180,7 @@ def test_clips_that_do_not_fit_are_refused(shape, says):
 
 
 def test_the_trained_weights_beat_the_linear_codec_and_draw_no_seams():
-    """On a puppet of the test split, which no codec was trained on; figures over many are in docs/how-it-works/codecs.md."""
+    """On a puppet of the test split, which no codec was trained on; docs/how-it-works/codecs.md has the figures."""
     drawing = draw([perform(write_script(1, split="test", stage="speaker"))], size=128)
     video = to_video(drawing.video[0, 16:33].numpy())[None]
     linear, learned = (load_video_codec(ROOT / folder) for folder in ("src/phonofilm/models/pocket", WEIGHTS_FOLDER))
