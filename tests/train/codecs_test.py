@@ -83,6 +83,22 @@ def test_muon_descends_and_is_blind_to_the_gradient_scale(generator):
     assert (ends[0] - target).norm() < 0.3 * target.norm()
 
 
+def test_muon_does_not_depend_on_the_order_in_memory(generator):
+    start, target = torch.randn(2, 6, 5, 3, 3, generator=generator)
+    ends = []
+    for order in (torch.contiguous_format, torch.channels_last):
+        weight = nn.Parameter(start.clone(memory_format=order))
+        optimizer = Muon([weight], lr=0.02, rows=4)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (weight - target).square().sum().backward()
+            optimizer.step()
+        assert weight.is_contiguous(memory_format=order)
+        ends.append(weight.detach())
+    torch.testing.assert_close(ends[0], ends[1])
+    assert not torch.allclose(ends[0], start)
+
+
 def line(losses):
     torch.manual_seed(0)
     return CodecJob(

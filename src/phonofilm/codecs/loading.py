@@ -6,6 +6,7 @@ from pathlib import Path
 
 from phonofilm.codecs.audio import VOCODERS, AudioCodec
 from phonofilm.codecs.blocks import BlockCodec
+from phonofilm.codecs.convolutional import ConvCodec
 from phonofilm.codecs.folders import class_of, faults_named
 from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
 from phonofilm.codecs.mel_codec import MelCodec
@@ -14,7 +15,7 @@ from phonofilm.errors import UserError
 
 PARTS = ("vae", "audio_vae", "vocoder")
 """Folders of the codecs inside a checkpoint folder; not every sound has a VAE."""
-StoredVideo = VideoCodec | BlockCodec
+StoredVideo = VideoCodec | BlockCodec | ConvCodec
 StoredAudio = AudioCodec | LTX2AudioCodec | MelCodec
 
 BY_VOCODER: dict[str, type[AudioCodec | LTX2AudioCodec | MelCodec]] = {
@@ -30,7 +31,8 @@ def load_video_codec(folder: str | Path) -> StoredVideo:
     """The codec in the ``vae`` folder inside a checkpoint folder."""
     part = Path(folder) / "vae"
     with faults_named(part):
-        return BlockCodec.load(folder) if class_of(part) == BlockCodec.__name__ else VideoCodec.load(folder)
+        own = {codec.__name__: codec for codec in (BlockCodec, ConvCodec)}
+        return own.get(class_of(part), VideoCodec).load(folder)
 
 
 def load_audio_codec(folder: str | Path) -> StoredAudio:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.blocks import BlockCodec
+from phonofilm.codecs.convolutional import ConvCodec, ConvConfig
 from phonofilm.data.stills import Stills
 from phonofilm.diffusion.flow import LogitNormal
 from phonofilm.diffusion.guidance import Guidance, Swap, together
@@ -61,6 +62,11 @@ VOCODER: dict[str, object] = {
 def pocket_video() -> BlockCodec:
     """The puppets' video codec, untrained: 64 components of blocks."""
     return BlockCodec(channels=64, width=192, depth=2, fine=48, fine_depth=3)
+
+
+def pocket2_video() -> ConvCodec:
+    """The puppets' second video codec, untrained: learned, with as many latents; see docs/how-it-works/codecs.md."""
+    return ConvCodec(ConvConfig())
 
 
 def pocket_audio() -> AudioCodec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from phonofilm.codecs.blocks import FRAMES, BlockCodec, to_blocks
+from phonofilm.codecs.protocols import VideoCodec
 from phonofilm.train.codecs.fit import CodecJob
 from phonofilm.train.codecs.jobs import decibels, edges
 from phonofilm.train.codecs.pool import Pool, box_mask, crops, to_video
@@ -82,7 +84,7 @@ def decoder_losses(
 
 
 @torch.no_grad()
-def block_scores(codec: BlockCodec, pool: Pool, clips: range, *, still: bool = False) -> dict[str, float]:
+def block_scores(codec: VideoCodec, pool: Pool, clips: Sequence[int], *, still: bool = False) -> dict[str, float]:
     """PSNR on whole held-out clips, of the picture and inside the mouth box; means over clips of decibels.
 
     With ``still`` every clip is its first pixel frame, repeated.

@@ -28,6 +28,8 @@ class Schedule:
     """AdamW's: of all parameters, or with Muon of biases and scales alone."""
     muon: float = 0.0
     """Muon's learning rate for matrices and kernels; 0 trains everything with AdamW."""
+    rows: int = 128
+    """Output channels that Muon treats at once; fewer cost less."""
     warmup: int = 50
     ema: float = 0.995
     clip: float = 1.0
@@ -96,7 +98,7 @@ def _optimizers(network: nn.Module, schedule: Schedule) -> list[torch.optim.Opti
         torch.optim.AdamW(rest, lr=schedule.lr, betas=(0.9, 0.95), weight_decay=1e-4)
     ]
     if kernels:
-        optimizers.append(Muon(kernels, lr=schedule.muon))
+        optimizers.append(Muon(kernels, lr=schedule.muon, rows=schedule.rows))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]

@@ -24,6 +24,16 @@ def edges(video: Float[Tensor, "B 3 T H W"]) -> tuple[Tensor, Tensor]:
     return video.diff(dim=-1), video.diff(dim=-2)
 
 
+def seam(video: Float[Tensor, "B 3 T H W"], size: int) -> float:
+    """Mean step between neighbours in different tokens of ``size`` pixels over the mean step inside; 1 is no seam."""
+    across, inside = [], []
+    for steps in (part.abs().transpose(-1, dim) for part, dim in zip(edges(video), (-1, -2), strict=True)):
+        between = torch.arange(1, steps.shape[-1] + 1) % size == 0
+        across.append(steps[..., between].mean())
+        inside.append(steps[..., ~between].mean())
+    return float(sum(across) / sum(inside))
+
+
 def divergence(mean: Tensor, logvar: Tensor) -> Float[Tensor, ""]:
     """Mean divergence of a Gaussian posterior from a unit Gaussian, per latent value."""
     return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()

@@ -52,7 +52,15 @@ class Muon(torch.optim.Optimizer):
                 state = self.state[parameter]
                 average = state.setdefault("average", torch.zeros_like(parameter))
                 average.lerp_(parameter.grad, 1 - group["momentum"])
-                direction = parameter.grad.lerp(average, group["momentum"]).flatten(1)
-                for block, part in zip(direction.split(group["rows"]), parameter.split(group["rows"]), strict=True):
-                    stretch = max(1.0, block.shape[0] / block.shape[1]) ** 0.5
-                    part.add_(orthogonal(block).view(part.shape), alpha=-group["lr"] * stretch)
+                order = _order(parameter)
+                direction = parameter.grad.lerp(average, group["momentum"]).permute(order).split(group["rows"])
+                for block, part in zip(direction, parameter.permute(order).split(group["rows"]), strict=True):
+                    matrix = block.flatten(1)
+                    stretch = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+                    part.add_(orthogonal(matrix).view(part.shape), alpha=-group["lr"] * stretch)
+
+
+def _order(kernel: Tensor) -> tuple[int, ...]:
+    """A kernel's dimensions in the order of its memory: as a matrix it need not be copied; its factor is the same."""
+    last = kernel.ndim == 4 and not kernel.is_contiguous() and kernel.is_contiguous(memory_format=torch.channels_last)
+    return (0, 2, 3, 1) if last else tuple(range(kernel.ndim))

@@ -63,7 +63,7 @@ def crops(
         clip = int(rng.integers(pool.training))
         start = int(rng.integers(pool.frames.shape[1] - frames + 1))
         boxes = pool.boxes[clip, start : start + frames]
-        left, top = _corner(boxes[0], pool.frames.shape[-1], size, rng)
+        left, top = corner(boxes[0], pool.frames.shape[-1], size, rng)
         part = pool.frames[clip, start : start + frames, :, top : top + size, left : left + size]
         videos.append(to_video(part))
         masks.append(box_mask(boxes - np.array([left, top, left, top]), size))
@@ -89,7 +89,7 @@ def segments(pool: Pool, rng: np.random.Generator, *, samples: int, batch: int) 
     return torch.stack(waves)[:, None].float()
 
 
-def _corner(box: np.ndarray, side: int, size: int, rng: np.random.Generator) -> tuple[int, int]:
+def corner(box: np.ndarray, side: int, size: int, rng: np.random.Generator) -> tuple[int, int]:
     """Left and top of a crop."""
     free = side - size
     left, top = rng.integers(free + 1), rng.integers(free + 1)
