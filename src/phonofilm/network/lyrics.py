@@ -63,9 +63,10 @@ class CaptionsAndLyricsContext(nn.Module):
         said = self.speech(self.lyrics(speech.x, speech.mask))
         mask = torch.cat((sound.mask, speech.mask), dim=1)
         place = (mask.cumsum(dim=1) - 1).clamp(min=0).float()  # what does not count has no place
+        nowhere, read = torch.zeros_like(scene.mask).float(), torch.cat((self.sound(sound.x), said), dim=1)
         return (
-            Context(self.scene(scene.x), needed(scene.mask), standing(torch.zeros_like(scene.mask).float(), self.time)),
-            Context(torch.cat((self.sound(sound.x), said), dim=1), needed(mask), standing(place, self.place)),
+            Context(x=self.scene(scene.x), mask=needed(scene.mask), rotation=standing(nowhere, self.time)),
+            Context(x=read, mask=needed(mask), rotation=standing(place, self.place)),
         )
 
 

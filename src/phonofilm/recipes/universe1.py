@@ -10,6 +10,7 @@ from phonofilm.diffusion.tasks import I2AV, T2AV
 from phonofilm.network.alignment import MaskedWindow
 from phonofilm.network.ports import AceTime, Data, GroupNormEmbed, Pooled, StreamConfig, Velocity, WanTime
 from phonofilm.recipes import pocket
+from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Experiment, LinkDropout
 from phonofilm.types import CLOSED
 
@@ -19,6 +20,54 @@ TASKS = ((T2AV, 0.75), (I2AV, 0.25))
 """The first frame stands clean in the stream; the shares are [inferred]. The release always has a picture."""
 APART = (LinkDropout(links=CLOSED, share=0.1),)
 """Guidance moves away from what the towers make alone, so they are trained alone as well [inferred]."""
+
+RENAMES: wan.Rules = (
+    (r"\.mel_scale_shift_table$", ".audio.modulation.table"),
+    (r"\.mel_attn\.to_out\.0\.", ".audio.out."),
+    (r"\.mel_attn\.to_([qkv])\.", r".audio.projection.\1."),
+    (r"\.mel_cross_attn\.to_out\.0\.", ".audio.text_out."),
+    (r"\.mel_cross_attn\.to_([qkv])\.", r".audio.text.\1."),
+    (r"\.mel_cross_attn\.add_([kv])_proj\.", r".audio.seen_\1."),
+    (r"\.mel_ff\.inverted_conv\.conv\.", ".audio.mlp.up."),
+    (r"\.mel_ff\.depth_conv\.conv\.", ".audio.mlp.conv."),
+    (r"\.mel_ff\.point_conv\.conv\.", ".audio.mlp.down."),
+    (r"\.mel_to_vid\.", ".a2v."),
+    (r"\.vid_to_mel\.", ".v2a."),
+    (r"\.attn1\.add_([kv])_proj\.", r".video.near.\1."),
+    (r"\.attn1\.norm_added_k\.", ".video.near.norm_k."),
+    (r"\.attn2\.add_([kv])_proj\.", r".video.far.\1."),
+    (r"\.attn2\.norm_added_k\.", ".video.far.norm_k."),
+    (r"^(blocks\.\d+)\.(scale_shift_table$|attn1\.|attn2\.|norm2\.|ffn\.)", r"\1.video.\2"),
+    (r"^proj_in\.early_conv_layers\.0\.", "audio.enter_x.up."),
+    (r"^proj_in\.early_conv_layers\.1\.", "audio.enter_x.norm."),
+    (r"^proj_in\.early_conv_layers\.2\.", "audio.enter_x.down."),
+    (r"^timestep_embedder\.linear_1\.", "audio.time.embedding.mlp.0."),
+    (r"^timestep_embedder\.linear_2\.", "audio.time.embedding.mlp.2."),
+    (r"^t_block\.1\.", "audio.time.projection."),
+    (r"^final_layer\.scale_shift_table$", "audio.modulation.table"),
+    (r"^final_layer\.linear\.", "audio.leave_x."),
+    (r"^genre_embedder\.", "context.sound."),
+    (r"^lyric_proj\.", "context.speech."),
+    (r"^lyric_embs\.", "context.lyrics.embed."),
+    (r"^lyric_encoder\.embed\.out\.", "context.lyrics.enter."),
+    (r"^lyric_encoder\.after_norm\.", "context.lyrics.norm."),
+    (r"^lyric_encoder\.encoders\.(\d+)\.", r"context.lyrics.layers.\1."),
+    (r"\.self_attn\.pos_bias_u$", ".content_bias"),
+    (r"\.self_attn\.pos_bias_v$", ".distance_bias"),
+    (r"\.self_attn\.linear_pos\.", ".distance."),
+    (r"\.self_attn\.linear_(q|k|v|out)\.", r".\1."),
+    (r"\.norm_mha\.", ".norm."),
+    (r"\.norm_ff\.", ".mlp.0."),
+    (r"\.feed_forward\.w_1\.", ".mlp.1."),
+    (r"\.feed_forward\.w_2\.", ".mlp.3."),
+    *wan.DIFFUSERS,
+    *wan.TOWER,
+    (r"^text_embedding\.", "context.scene."),
+    (r"^(enter_x|time|modulation|leave_x)\.", r"video.\1."),
+)
+"""The release's names (fastvideo/models/wan/modeling_universe.py) to ours."""
+UNUSED = (r"^projectors\.", r"^speaker_embedder\.", r"\.mel_attn\.add_[kv]_proj\.")
+"""What ACE-Step was trained with beside its own task, its speaker's voice, and keys that no attention reads."""
 
 
 def model(*, width: int, heads: int, mlp: tuple[int, int], num_blocks: int) -> ByteUniVerse1:
