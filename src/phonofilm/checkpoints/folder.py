@@ -24,7 +24,7 @@ from torch import Tensor
 from phonofilm.checkpoints.format1 import format1_numbers
 from phonofilm.codecs import loading as codecs
 from phonofilm.codecs import protocols
-from phonofilm.encoders import characters, features, trained_speaker
+from phonofilm.encoders import characters, features, lyrics, trained_speaker
 from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import entries, shards
 from phonofilm.files.stored_json import entry, read_json, shown, typed
@@ -46,7 +46,15 @@ RECORD = "experiment.json"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 NEEDED = ("vae", "vocoder")
 """Parts without which no clip can be made."""
-BESIDE = (*codecs.PARTS, features.NETWORK, features.TOKENIZER, trained_speaker.FOLDER, characters.LIST)
+BESIDE = (
+    *codecs.PARTS,
+    features.NETWORK,
+    features.TOKENIZER,
+    features.SOUND,
+    trained_speaker.FOLDER,
+    characters.LIST,
+    lyrics.FILE,
+)
 """What a folder may hold beside the network, in the order in which it is copied."""
 MOST_FRAMES, MOST_LETTERS = 1_000_000, 1000
 """No clip that anybody trains on has more pixel frames, and nobody says more letters in a second."""

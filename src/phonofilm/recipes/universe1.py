@@ -1,23 +1,41 @@
-"""UniVerse-1's recipes: ``universe1_pocket`` (puppets), ``universe1_study`` (minutes)."""
+"""UniVerse-1's recipes: ``universe1_pocket`` (puppets), ``_study`` (minutes), ``_paper`` (published size)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from phonofilm.architectures.universe1 import ByteUniVerse1
-from phonofilm.diffusion.guidance import Both, Guidance, unlinked
+from phonofilm.architectures.universe1 import ByteUniVerse1, UniVerse1
+from phonofilm.diffusion.flow import LogitNormal
+from phonofilm.diffusion.guidance import Both, Guidance, Swap, unlinked
+from phonofilm.diffusion.losses import FlowLoss
+from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tasks import I2AV, T2AV
-from phonofilm.network.alignment import MaskedWindow
-from phonofilm.network.ports import AceTime, Data, GroupNormEmbed, Pooled, StreamConfig, Velocity, WanTime
-from phonofilm.recipes import pocket
+from phonofilm.diffusion.tokens import Geometry
+from phonofilm.encoders import text
+from phonofilm.encoders.lyrics import LyricEncoder
+from phonofilm.network.alignment import MaskedWindow, SameFrame
+from phonofilm.network.layers import Rope
+from phonofilm.network.lyrics import CaptionsAndLyrics
+from phonofilm.network.ports import (
+    AceTime,
+    Data,
+    GroupNormEmbed,
+    LevelTime,
+    Pooled,
+    StreamConfig,
+    Velocity,
+    WanTime,
+)
+from phonofilm.recipes import pocket, published
 from phonofilm.recipes import wan_names as wan
-from phonofilm.recipes.experiment import Experiment, LinkDropout
-from phonofilm.types import CLOSED
+from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train
+from phonofilm.types import CLOSED, IndexClock, Prompt
 
-RECIPES = ("universe1_pocket", "universe1_study")
+RECIPES = ("universe1_pocket", "universe1_study", "universe1_paper")
 
 TASKS = ((T2AV, 0.75), (I2AV, 0.25))
 """The first frame stands clean in the stream; the shares are [inferred]. The release always has a picture."""
+NEGATIVE = Swap(tuple((name, f"{name}.negative") for name in ("scene", "sound", "speech")))
 APART = (LinkDropout(links=CLOSED, share=0.1),)
 """Guidance moves away from what the towers make alone, so they are trained alone as well [inferred]."""
 
@@ -119,4 +137,82 @@ def universe1_study() -> Experiment:
         pocket.brief(universe1_pocket()),
         name="universe1_study",
         model=model(width=128, heads=2, mlp=(480, 320), num_blocks=5),
+    )
+
+
+def said(prompt: Prompt) -> str:
+    """What is said, whoever says it: the release reads the words alone."""
+    return " ".join(words for _, words in prompt.speech)
+
+
+def paper_model() -> UniVerse1:
+    """The published network; positions are its integers. Depth, widths and heads are Wan2.1-T2V-1.3B's and ACE-Step's.
+
+    ACE-Step has 24 layers; the paper fills its tower up to Wan's 30 with means of neighbours.
+    """
+    return UniVerse1(
+        video=StreamConfig(
+            channels=16 * pocket.CELLS,
+            width=1536,
+            heads=12,
+            mlp=8960,
+            rope=Rope(sizes=(44, 42, 42)),
+            time=LevelTime(),
+        ),
+        audio=StreamConfig(
+            channels=128,
+            width=2560,
+            heads=20,
+            mlp=6400,
+            rope=Rope(sizes=(128, 0, 0), theta=1e6),
+            embed=GroupNormEmbed(inner=2048),
+            time=AceTime(),
+        ),
+        text=CaptionsAndLyrics(
+            scene=("scene", 4096),
+            sound=("sound", 768),
+            speech="speech",
+            vocabulary=6693,
+            inner=1024,
+            heads=16,
+            mlp=4096,
+            depth=6,
+        ),
+        num_blocks=30,
+        window=SameFrame(),
+        time=Rope(sizes=(128, 0, 0)),
+    )
+
+
+def universe1_paper() -> Experiment:
+    """The release: towers of 30 layers, 6.30 B parameters without what it never reads.
+
+    Geometry, steps, shift and guidance scales are those of the release's script; batch, steps of training and learning
+    rate the paper's. Tasks, noise levels, dropout and warm-up are [inferred].
+    """
+    return Experiment(
+        name="universe1_paper",
+        model=paper_model(),
+        video_codec=published.wan21_video,
+        audio_codec=published.ace_audio,
+        encoders={
+            "scene": published.umt5_xxl(text.scene),
+            "scene.negative": published.umt5_xxl(text.negative),
+            "sound": published.umt5_base(text.sound),
+            "sound.negative": published.umt5_base(text.nothing),
+            "speech": LyricEncoder(said),
+            "speech.negative": LyricEncoder(text.nothing),
+        },
+        tasks=((I2AV, 1.0),),
+        density=LogitNormal(shift=5.0),
+        losses=(FlowLoss(),),
+        dropout=(Dropout(edit=NEGATIVE, share=0.1),),
+        link_dropout=APART,
+        guidance=(Guidance(contrast=Both((NEGATIVE, unlinked)), video_scale=1.2, audio_scale=5.0),),
+        sampling=Sampling(steps=35, shift=15.0),
+        geometry=Geometry(num_frames=125, height=480, width=768, fps=25.0),
+        clock=IndexClock(),
+        optim=Optim(lr=5e-6, warmup=1000, ema=0.9999),
+        train=Train(steps=50_000, batch=128, checkpointing=True, compile=True, save_every=1000),
+        names=wan.WeightNames(release=RENAMES, unused=UNUSED),
     )
