@@ -168,8 +168,8 @@ def write(system, folder):
     network(config(**TEXT)).bfloat16().save_pretrained(folder / "text_encoder")
     ByT5Tokenizer().save_pretrained(folder / "tokenizer")
     if system == "universe1":
-        network(config(**TEXT)).save_pretrained(folder / "sound_encoder")
-        ByT5Tokenizer().save_pretrained(folder / "sound_encoder")
+        network(config(**TEXT)).save_pretrained(folder / "sound_encoder" / "text_encoder")
+        ByT5Tokenizer().save_pretrained(folder / "sound_encoder" / "tokenizer")
         words = {"[UNK]": 0, "one": 1}
         Tokenizer(models.WordLevel(words, unk_token="[UNK]")).save(str(folder / "vocab.json"))
     if system == "uniavgen":

@@ -190,6 +190,8 @@ class StitchedBlock(nn.Module):
 
     def forward(self, state: State) -> State:
         """Sound first; pictures hear it after its self-attention, and it sees them after theirs."""
+        for stream in (state.video, state.audio):
+            check_whole(stream)
         time = rope(by_time(state.video.seconds), self.time)
         audio = self.audio.self_attention(state.audio)
         heard = self.heard(audio) if state.links.a2v else None
@@ -201,13 +203,11 @@ class StitchedBlock(nn.Module):
 
     def heard(self, audio: Hidden) -> Heard:
         """The sound for the picture's tower. Its own tower learns nothing from what is made of it."""
-        return Heard(
-            self.a2v(audio.x.detach()), audio.given, rope(by_time(audio.seconds), self.time), whole(audio).grid
-        )
+        return Heard(self.a2v(audio.x.detach()), audio.given, rope(by_time(audio.seconds), self.time), audio.grid)
 
     def seen(self, video: Hidden) -> Seen:
         """One vector for each latent frame, the mean over its tokens, for the sound's tower."""
-        frames = self.video.normed(whole(video).x).detach().unflatten(1, (video.grid.frames, -1)).mean(dim=2)
+        frames = self.video.normed(video.x).detach().unflatten(1, (video.grid.frames, -1)).mean(dim=2)
         first = slice(None, None, video.grid.rows * video.grid.columns)
         return Seen(self.v2a(frames), rope(by_time(video.seconds[:, first]), self.place))
 
@@ -222,11 +222,10 @@ def by_time(seconds: Float[Tensor, "B S"]) -> Float[Tensor, "B S 3"]:
     return F.pad(seconds.unsqueeze(-1), (0, 2))
 
 
-def whole(hidden: Hidden) -> Hidden:
-    """The stream itself; ``ValueError`` where references follow its grid, for which this system has no place."""
+def check_whole(hidden: Hidden) -> None:
+    """Raise ``ValueError`` where references follow a stream's grid, for which this system has no place."""
     if hidden.x.shape[1] != hidden.grid.tokens:
-        raise ValueError(f"UniVerse-1 reads no references: {hidden.x.shape[1]} tokens, the grid has {hidden.grid}")
-    return hidden
+        raise ValueError(f"UniVerse-1 reads no references: {hidden.x.shape[1]} tokens, the grid is {hidden.grid}")
 
 
 class Windows(NamedTuple):
