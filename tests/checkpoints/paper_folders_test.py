@@ -12,7 +12,7 @@ from phonofilm.errors import UserError
 from phonofilm.files.media import read_clip, write_wave
 from phonofilm.generation.pipeline import load
 
-RATES = {"jova": 16000, "uniavgen": 24000, "nava": 48000, "ccl": 16000, "ovi": 16000, "universe1": 25600}
+RATES = {"jova": 16000, "uniavgen": 24000, "nava": 48000, "ccl": 16000, "ovi": 16000, "universe1": 16000}
 """Samples a second of the sound that each system's codec makes."""
 
 

@@ -1,4 +1,4 @@
-"""ACE-Step's autoencoder of stereo mels, as UniVerse-1 slows it down: 6.25 latents a second of 25.6 kHz sound.
+"""ACE-Step's autoencoder of stereo mels, as UniVerse-1 slows it down: 6.25 latents a second of 16 kHz sound.
 
 The autoencoder is diffusers' AutoencoderDC. ACE-Step's own vocoder is not built here; Griffin and Lim's search stands
 in its place, so that sound is rougher than the release's.
@@ -20,7 +20,10 @@ from torch.nn import functional as F
 from phonofilm.codecs.folders import load_part, save_part
 from phonofilm.codecs.griffin_lim import GriffinLimVocoder
 from phonofilm.codecs.mel import LogMel, filterbank
+from phonofilm.files.resample import resample
 
+HEARD = 25600
+"""Samples a second of what the autoencoder hears and makes; sound comes and goes at 16 kHz (sample_universe.py)."""
 LOW, HIGH = -11.0, 3.0
 """Natural log mels that the autoencoder has at -1 and 1 (music_dcae_pipeline.py in UniVerse-1-code)."""
 SHIFT, SCALE = -1.9091, 0.1786
@@ -48,10 +51,10 @@ class BandedGriffinLimVocoder(GriffinLimVocoder):
 class AceAudioCodec(nn.Module):
     """Stereo sound as latents of unit scale: the autoencoder's 16 rows times its 8 channels, channels fastest.
 
-    Sound at 25.6 kHz goes in as if it were 44.1 kHz: latents are then as long as four pixel frames at 25 fps.
+    Sound goes in at 25.6 kHz as if that were 44.1 kHz: latents are then as long as four pixel frames at 25 fps.
     """
 
-    sample_rate = 25600
+    sample_rate = 16000
 
     def __init__(self, vae: AutoencoderDC, vocoder: BandedGriffinLimVocoder) -> None:
         super().__init__()
@@ -60,7 +63,7 @@ class AceAudioCodec(nn.Module):
         mels, column = vocoder.config["num_mels"], vocoder.config["upsample_rates"][0]
         self.rows = mels // self.stride
         self.channels: int = self.rows * vae.config["latent_channels"]
-        self.hop: int = self.stride * column
+        self.hop: int = self.stride * column * self.sample_rate // HEARD
         self.mel = LogMel(
             sample_rate=vocoder.config["sample_rate"], n_fft=vocoder.config["n_fft"], hop=column, bins=mels, **BANDS
         )
@@ -85,7 +88,7 @@ class AceAudioCodec(nn.Module):
         """Latents of unit scale of two channels, or of one twice; N is rounded up to whole latents."""
         if wave.shape[-1] <= self.hop:
             raise ValueError(f"{wave.shape[-1]} samples; the audio codec needs more than {self.hop}")
-        whole = F.pad(wave, (0, -wave.shape[-1] % self.hop)).expand(-1, 2, -1)
+        whole = resample(F.pad(wave, (0, -wave.shape[-1] % self.hop)), self.sample_rate, HEARD).expand(-1, 2, -1)
         mel = self.mel(whole.flatten(0, 1)).unflatten(0, whole.shape[:2]) * math.log(10)
         latents = self.vae.encode((mel - LOW) / (HIGH - LOW) * 2 - 1).latent  # pyright: ignore[reportAttributeAccessIssue]
         return ((latents - SHIFT) * SCALE).transpose(1, 2).flatten(1, 2)
@@ -95,4 +98,4 @@ class AceAudioCodec(nn.Module):
         raw = latents.unflatten(1, (self.rows, -1)).transpose(1, 2) / SCALE + SHIFT
         mel = (self.vae.decode(raw).sample + 1) / 2 * (HIGH - LOW) + LOW  # pyright: ignore[reportAttributeAccessIssue]
         sound = self.vocoder(mel.flatten(0, 1) / math.log(10)).sample
-        return sound.unflatten(0, mel.shape[:2]).squeeze(2)
+        return resample(sound.unflatten(0, mel.shape[:2]).squeeze(2), HEARD, self.sample_rate).clamp(-1, 1)

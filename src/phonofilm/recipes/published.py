@@ -217,7 +217,7 @@ def qwen_mel() -> MelCodec:
 
 @preset("Apache-2.0")
 def ace_audio() -> AceAudioCodec:
-    """ACE-Step's autoencoder of mels at UniVerse-1's pace: 128 numbers at 6.25 Hz, stereo, 25.6 kHz."""
+    """ACE-Step's autoencoder of mels at UniVerse-1's pace: 128 numbers at 6.25 Hz, stereo, 16 kHz."""
     return AceAudioCodec.build(ACE_DCAE, {})
 
 
