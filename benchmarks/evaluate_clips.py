@@ -8,30 +8,27 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from phonofilm.evaluate.entries import find_entries
-from phonofilm.evaluate.families import PROBES
+from phonofilm.evaluate.cases.entries import entry_of, find_entries
+from phonofilm.evaluate.cases.heldout import held_out, true_clip
+from phonofilm.evaluate.engine import DAMAGED, Job, measure, measure_clip
 from phonofilm.evaluate.folder import choose
-from phonofilm.evaluate.heldout import held_out
-from phonofilm.evaluate.observe import hear, judge, see, true_clip
-from phonofilm.evaluate.survey import ProbeJob, measure_clip
+from phonofilm.evaluate.heldout import probes_of
+from phonofilm.evaluate.probes.families import PROBES
 from phonofilm.files.media import write_clip
 
 
-def measure(cases):
-    """Processor time of each part, summed over the cases."""
+def measure_cases(cases):
+    """Processor time of drawing the truth and of its figures, as it is and damaged, summed over the cases."""
     spent = defaultdict(float)
     for case in cases:
+        entry = entry_of(case, Path())
         start = time.process_time()
-        clip = true_clip(case)
-        drawn = time.process_time()
-        picture = see(case, clip.video, clip.fps)
-        seen = time.process_time()
-        sound = hear(case, clip)
-        heard = time.process_time()
-        judge(case, picture, sound, condition="truth", fps=clip.fps)
-        ends = (drawn - start, seen - drawn, heard - seen, time.process_time() - heard)
-        for name, seconds in zip(("draw the truth", "see", "hear", "judge"), ends, strict=True):
-            spent[name] += seconds
+        clip = true_clip(case.script)
+        spent["draw the truth"] += time.process_time() - start
+        for name, conditions in (("measure", ("clips",)), ("with late, silent, frozen", ("clips", *list(DAMAGED)[:3]))):
+            start = time.process_time()
+            measure_clip(Job(entry=entry, probes=probes_of(entry), conditions=conditions), clip)
+            spent[name] += time.process_time() - start
     return spent
 
 
@@ -40,15 +37,13 @@ def measure_files(cases):
     probes, _ = choose(("exact",))
     with TemporaryDirectory() as folder:
         for case in cases:
-            write_clip(Path(folder) / f"{case.id}.mp4", true_clip(case))
+            write_clip(Path(folder) / f"{case.id}.mp4", true_clip(case.script))
         jobs = [
-            ProbeJob(
-                entry=e, condition="clips", probes=tuple(p.name for p in PROBES if p.name in probes and p.wants(e))
-            )
+            Job(entry=e, probes=tuple(p.name for p in PROBES if p.name in probes and p.wants(e)))
             for e in find_entries(Path(folder))
         ]
         start = time.process_time()
-        outcomes = [measure_clip(job) for job in jobs]
+        outcomes = [outcome for job in jobs for outcome in measure(job)]
         return time.process_time() - start, sum(outcome.about["seconds"] for outcome in outcomes)
 
 
@@ -61,8 +56,8 @@ def main():
         start = time.process_time()
         first, *cases = held_out("val", {group: args.clips + 1})
         prompts = (time.process_time() - start) / (args.clips + 1)
-        measure([first])  # what is loaded and compiled once
-        spent = {"prompt": prompts, **{name: s / args.clips for name, s in measure(cases).items()}}
+        measure_cases([first])  # what is loaded and compiled once
+        spent = {"prompt": prompts, **{name: s / args.clips for name, s in measure_cases(cases).items()}}
         print(group, ", ".join(f"{name} {1000 * s:.0f} ms" for name, s in spent.items()))
         measure_files([first])
         whole, played = measure_files(cases)

@@ -15,7 +15,7 @@ from phonofilm.diffusion.guidance import guided
 from phonofilm.diffusion.sampling import sigmas
 from phonofilm.diffusion.tasks import Pair, compose
 from phonofilm.diffusion.tokens import audio_tokens, patchify
-from phonofilm.evaluate import events
+from phonofilm.evaluate.readers import events
 from phonofilm.generation.inputs import signed
 from phonofilm.generation.pipeline import Pipeline, decode, draw_noise
 from phonofilm.puppets import bounces, stage

@@ -4,7 +4,9 @@ mkv, mov and ts are stream copies of the mp4, avi copies the picture and holds P
 """
 
 import argparse
+from contextlib import redirect_stdout
 from fractions import Fraction
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,11 +15,7 @@ import torch
 from av.bitstream import BitStreamFilterContext
 from av.video.frame import VideoFrame
 
-from phonofilm.evaluate.entries import find_entries
-from phonofilm.evaluate.families import PROBES
-from phonofilm.evaluate.folder import choose
-from phonofilm.evaluate.summary import summarise
-from phonofilm.evaluate.survey import ProbeJob, measure_clip
+from phonofilm.evaluate.folder import Sources, evaluate_folder
 from phonofilm.files.media import read_clip, write_clip
 from phonofilm.puppets.corpus import Corpus, make
 
@@ -74,18 +72,14 @@ def transcode(source, target):
 
 def figures(folder, truth):
     """The exact figures of a folder, by name, and the clips that could not be read."""
-    probes, _ = choose(("exact",))
-    entries = find_entries(folder, truth=truth)
-    jobs = [
-        ProbeJob(entry=e, condition="clips", probes=tuple(p.name for p in PROBES if p.name in probes and p.wants(e)))
-        for e in entries
-    ]
-    outcomes = [measure_clip(job) for job in jobs]
-    for outcome in outcomes:
+    sources = Sources(clips=folder, truth=truth)
+    with TemporaryDirectory() as output, redirect_stdout(StringIO()):
+        report = evaluate_folder(sources, Path(output), tiers=("exact",), num_controls=0, workers=1)
+    for outcome in report.outcomes:
         if outcome.problem:
             print(f"{outcome.name}: {outcome.problem}")
-    records = summarise(outcomes, entries, probes, 0)
-    return {record.measure.name: (record.value, record.used) for record in records if record.condition == "clips"}
+    whole = [figure for figure in report.figures if figure.condition == "clips" and not figure.voice]
+    return {figure.metric: (figure.value, figure.used) for figure in whole}
 
 
 def main():

@@ -1,6 +1,6 @@
 """A sixth design: one trunk that both streams share, with experts of each modality before and behind it.
 
-Nobody published it; it is here to be read. docs/adding-an-architecture.md walks through it, the conformance tests run
+Nobody published it; it is here to be read. docs/guides/own-architecture.md walks through it, the conformance tests run
 it.
 """
 

@@ -209,8 +209,8 @@ def companions(tree):
         names = {recipe for found, some in recipes if f"architectures.{name}" in found for recipe in some}
         if not names:
             yield f"{name} has no recipe"
-        if not (tree.root / "docs" / f"{name}.md").is_file():
-            yield f"{name} has no page docs/{name}.md"
+        if not (tree.root / "docs" / "systems" / f"{name}.md").is_file():
+            yield f"{name} has no page docs/systems/{name}.md"
         if not (runs and f"{name}_study" in names):
             yield f"{name} has no recipe {name}_study for tests/architectures/conformance_test.py to run"
 

@@ -182,7 +182,7 @@ class Audio(NamedTuple):
 class Request:
     """Everything that ``generate`` needs to know about one clip; what is None or empty is not given.
 
-    Pictures and sound may have any size and rate; they are fitted to the model's (docs/tasks.md).
+    Pictures and sound may have any size and rate; they are fitted to the model's (docs/how-it-works/tasks.md).
     """
 
     prompt: Prompt

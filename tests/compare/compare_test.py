@@ -22,7 +22,7 @@ from phonofilm.compare.run import LOCK, compare, losses_of
 from phonofilm.compare.work import Machine
 from phonofilm.data.cache import write_shard
 from phonofilm.errors import UserError
-from phonofilm.evaluate import readings
+from phonofilm.evaluate import engine
 from phonofilm.files.media import read_clip, read_manifest
 from phonofilm.generation import jobs
 from phonofilm.train import checkpoint, loop
@@ -74,9 +74,9 @@ def done(place, tmp_path_factory):
         return call
 
     with pytest.MonkeyPatch.context() as always:
-        for where, name in ((loop, "advance"), (jobs, "write_clip"), (readings, "read")):
+        for where, name in ((loop, "advance"), (jobs, "write_clip"), (engine, "measure")):
             always.setattr(where, name, counted(name, getattr(where, name)))
-        for where, name, count in ((checkpoint, "save", 3), (readings, "read", 2), (work, "score", 3)):
+        for where, name, count in ((checkpoint, "save", 3), (engine, "measure", 2), (work, "score", 3)):
             with pytest.MonkeyPatch.context() as once:
                 once.setattr(where, name, after(count, getattr(where, name)))
                 comparison = opened(place, folder, GUIDED)
@@ -89,14 +89,15 @@ def done(place, tmp_path_factory):
 
 def test_nothing_is_done_twice(done):
     _, counts = done
-    # The training stopped where a checkpoint had just been written; one reading was lost; the controls are four more.
-    assert counts == {"advance": 2 * 4, "write_clip": 3 * 2 * 2, "read": 3 * 2 * 2 + 1 + 4}
+    # The training stopped where a checkpoint had just been written; one measurement was lost; each clip is measured
+    # as it is and with the other's sound; the controls are four more.
+    assert counts == {"advance": 2 * 4, "write_clip": 3 * 2 * 2, "measure": 2 * 3 * 2 * 2 + 1 + 4}
 
 
 def test_twins_share_weights_and_no_clips(done):
     folder, _ = done
     assert {path.name for path in (folder / "light-unguided" / "seed-0").iterdir()} == {
-        f"guidance-{way}{end}" for way in ("on", "off") for end in ("", ".jsonl")
+        f"guidance-{way}{end}" for way in ("on", "off") for end in ("", "-outcomes.jsonl")
     }
     places = ("light-mouth/seed-0/guidance-on", "light-mouth/seed-0/guidance-off", "light-unguided/seed-0/guidance-on")
     clips = [next((folder / place).glob("*.mp4")) for place in places]

@@ -2,6 +2,7 @@
 
 import json
 from math import sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ import pytest
 from phonofilm.compare.figures import FAILED, HELD, OPEN, Estimate, Verdict, difference, estimate, judge, outcome
 from phonofilm.compare.settings import claim
 from phonofilm.errors import UserError
-from phonofilm.evaluate.metrics import METRICS, Observation
-from phonofilm.evaluate.statistics import interval, mean_known, reduce_parts, resample_seeds
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.cases.truth import Truth
+from phonofilm.evaluate.engine import Outcome
+from phonofilm.evaluate.report.metrics import METRICS
+from phonofilm.evaluate.report.statistics import interval, mean_known, reduce_parts, resample_seeds
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 LIPS, WER, LATE = (BY_NAME[name] for name in ("exact.lip_corr", "offline.wer_grid", "exact.lip_offset_ms"))
@@ -51,11 +55,18 @@ def test_a_clip_that_is_left_out_leaves_the_others():
     assert mean_known(reduce_parts(values, "median")) == 4.0
 
 
+def seen(name, **values):
+    """A clip of a GRID sentence of ten words, and what was measured."""
+    truth = Truth(stage="speaker", grammar="grid", said=(WORDS,), voices=("ada",), rates=(180,))
+    entry = Entry(name=name, path=Path("none"), group="grid", lines=truth.said, truth=truth)
+    return entry, Outcome(name=name, condition="generated", values=values)
+
+
 def lips(correlations, *, offset=0.0):
-    """One observation per correlation, for each of two seeds."""
+    """One clip per correlation, for each of two seeds."""
     return [
         [
-            Observation(id=f"{k}", group="grid", condition="generated", correlation=c, offset=offset)
+            seen(f"{k}", **{"exact.lip_corr": (float(c), 1.0), "exact.lip_offset_ms": (1000 * offset, 1.0)})
             for k, c in enumerate(some)
         ]
         for some in (correlations, correlations + 0.01)
@@ -90,7 +101,7 @@ def test_a_claim_holds_fails_or_stays_open(level):
 
 
 def wrong(errors):
-    return [[Observation(id="a", group="grid", condition="generated", said=WORDS, errors=errors)]]
+    return [[seen("a", **({} if errors is None else {"offline.wer_jsgf": (float(errors), 10.0)}))]]
 
 
 def test_fewer_wrong_words_are_better():

@@ -15,7 +15,7 @@ from phonofilm.compare.studies.systems import SAMPLING
 from phonofilm.diffusion.losses import FaceLoss
 from phonofilm.diffusion.tokens import positions
 from phonofilm.errors import UserError
-from phonofilm.evaluate.metrics import METRICS
+from phonofilm.evaluate.report.metrics import METRICS
 from phonofilm.network.alignment import MaskedWindow, NearestFrame
 from phonofilm.network.blocks import Hidden, State
 from phonofilm.network.context import without_positions

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from phonofilm.encoders import text
+from phonofilm.encoders import features, text
 from phonofilm.encoders.features import FeatureEncoder
 from phonofilm.encoders.trained_speaker import TrainedSpeaker
 from phonofilm.errors import UserError
@@ -85,3 +85,55 @@ def test_a_speaker_encoder_in_torchscript(tmp_path):
         TrainedSpeaker(192, str(tmp_path))(voice)
     with pytest.raises(UserError, match="no speaker encoder in .*: put speaker.pt there"):
         TrainedSpeaker(3).at(tmp_path)(voice)
+
+
+@pytest.fixture
+def tiny_t5(tmp_path):
+    """A folder with a tiny T5 of random weights, stored in bfloat16."""
+    from transformers import ByT5Tokenizer, T5Config, T5EncoderModel
+
+    torch.manual_seed(0)
+    config = T5Config(vocab_size=384, d_model=16, d_ff=16, d_kv=8, num_layers=1, num_heads=2)
+    T5EncoderModel(config).bfloat16().save_pretrained(tmp_path / "t5")
+    ByT5Tokenizer().save_pretrained(tmp_path / "t5")
+    return tmp_path / "t5"
+
+
+def test_kept_features_are_made_once_and_are_those_of_the_network(tiny_t5, tmp_path, monkeypatch):
+    plain = FeatureEncoder(str(tiny_t5), text.scene)
+    kept = plain.on("cpu", str(tmp_path / "features"))
+    encoded = []
+    made = FeatureEncoder.made
+    monkeypatch.setattr(FeatureEncoder, "made", lambda self, texts: encoded.extend(texts) or made(self, texts))
+    prompts = [PROMPT, Prompt(scene="hi"), PROMPT]
+    first, again = kept(prompts), kept(prompts)
+    assert encoded == [PROMPT.scene, "hi"]
+    assert torch.equal(first.x, again.x)
+    monkeypatch.setattr(FeatureEncoder, "made", made)
+    for row, prompt in enumerate(prompts):
+        alone = plain([prompt])
+        count = int(first.mask[row].sum())
+        assert torch.equal(first.x[row, :count], alone.x[0])
+    filled = features.Filled(plain).on("cpu", str(tmp_path / "features"))
+    assert torch.equal(filled([PROMPT]).x, features.Filled(plain)([PROMPT]).x)
+
+
+def test_another_network_at_the_same_place_is_not_mistaken_for_the_first(tiny_t5, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    kept = FeatureEncoder(str(tiny_t5), text.scene).on("cpu", str(tmp_path / "features"))
+    first = kept([PROMPT]).x
+    path = tiny_t5 / "model.safetensors"
+    save_file({name: 2 * tensor for name, tensor in load_file(path).items()}, path, metadata={"format": "pt"})
+    features.load_text_encoder.cache_clear()
+    features.content_hash.cache_clear()
+    assert not torch.equal(kept([PROMPT]).x, first)
+
+
+def test_kept_features_that_are_damaged_are_named(tiny_t5, tmp_path):
+    kept = FeatureEncoder(str(tiny_t5), text.scene).on("cpu", str(tmp_path / "features"))
+    kept([PROMPT])
+    (path,) = (tmp_path / "features").rglob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(UserError, match=f"{path.name} is damaged.*delete it"):
+        kept([PROMPT])

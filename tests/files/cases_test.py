@@ -19,8 +19,8 @@ from PIL import Image
 
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
-from phonofilm.evaluate.entries import find_entries
-from phonofilm.evaluate.survey import ProbeJob, measure_clip
+from phonofilm.evaluate.cases.entries import find_entries
+from phonofilm.evaluate.engine import Job, measure
 from phonofilm.files.frames import Display
 from phonofilm.files.media import Limits, read_clip, read_image, read_manifest, read_wave, write_clip, write_wave
 from phonofilm.files.resample import by_samples, resample
@@ -309,9 +309,9 @@ def test_a_folder_of_odd_files_is_found_and_none_hangs(tmp_path):
     os.mkfifo(tmp_path / "e.mp4")
     entries = find_entries(tmp_path)
     assert [entry.name for entry in entries] == ["a", "b", "c", "e"]
-    outcomes = [measure_clip(ProbeJob(entry=entry, condition="clips", probes=())) for entry in entries]
+    outcomes = [outcome for entry in entries for outcome in measure(Job(entry=entry, probes=()))]
     assert all("UserError" in outcome.problem for outcome in outcomes)
-    assert all(len(ProbeJob(entry=entry, condition="clips", probes=()).key()) == 16 for entry in entries)
+    assert all(len(Job(entry=entry, probes=()).key()) == 16 for entry in entries)
 
 
 def test_words_of_a_line_are_those_between_its_quotes(tmp_path):

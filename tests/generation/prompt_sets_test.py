@@ -9,7 +9,7 @@ from phonofilm.cli import main
 from phonofilm.cli.generate import read_requests
 from phonofilm.cli.prompt_sets import VerseBench
 from phonofilm.errors import UserError
-from phonofilm.evaluate.entries import find_entries
+from phonofilm.evaluate.cases.entries import find_entries
 from phonofilm.files.media import write_wave
 from phonofilm.generation.prompt_sets import portraits, seed_tts, verse_bench, write_rows
 from phonofilm.generation.prompts import line_of, speech_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 from drawing import blurred, play
 
-from phonofilm.evaluate import events
+from phonofilm.evaluate.readers import events
 from phonofilm.puppets import bounces, looks, stage
 from phonofilm.puppets.performance import perform
 from phonofilm.puppets.script import Scenery, write_script

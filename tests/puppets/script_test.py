@@ -284,7 +284,7 @@ def test_what_cannot_be_written_is_refused(arguments, message):
 
 
 def test_the_docs_list_every_word_that_scenes_understand_and_every_voice():
-    page = (Path(__file__).parents[2] / "docs" / "puppets.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how-it-works" / "puppets.md").read_text()
     for meaning, words in captions.vocabulary().items():
         assert f"| {meaning} | {', '.join(words)} |" in page
     for voice in VOICES.values():

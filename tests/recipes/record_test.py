@@ -20,8 +20,15 @@ from phonofilm.recipes.record import LEAVES, difference, name_of, record, withou
 from phonofilm.train.loop import FREE
 from phonofilm.types import RECORDED_AS, Links, recorded_as
 
-UNRECORDED = {"CharacterEncoder.path", "Experiment.names", "FeatureEncoder.folder", "TrainedSpeaker.path"}
-"""Fields that say where something lies or what others call it. All others are in the record."""
+UNRECORDED = {
+    "CharacterEncoder.path",
+    "Experiment.names",
+    "FeatureEncoder.device",
+    "FeatureEncoder.folder",
+    "FeatureEncoder.kept",
+    "TrainedSpeaker.path",
+}
+"""Fields that say where something lies or computes, or what others call it. All others are in the record."""
 
 
 @cache

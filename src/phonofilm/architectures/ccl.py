@@ -1,4 +1,4 @@
-"""CCL (arXiv 2603.18600), a RECONSTRUCTION: its equations are not public beyond the abstract. See docs/ccl.md.
+"""CCL (arXiv 2603.18600), a RECONSTRUCTION: its equations are not public beyond the abstract. See docs/systems/ccl.md.
 
 Two Wan towers. After self-attention each stream reads the other by attention without a gate, in windows that belong to
 the same time (TARP), beside learnable context tokens (LCT) that are always there (CCA). What must read nothing of the

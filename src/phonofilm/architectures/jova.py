@@ -3,7 +3,7 @@
 Dual-stream layers keep four weight sets (video, its text, audio, its text), single-stream layers two (video with
 its text, audio with its text). There is no module for fusion: the softmax is shared, nothing else. The layer
 itself follows the Waver backbone's published counts (6-way modulation per weight set, MLP ratio 4); norms of
-queries and keys, and text at its own branch's noise level, are [inferred]. See docs/jova.md.
+queries and keys, and text at its own branch's noise level, are [inferred]. See docs/systems/jova.md.
 """
 
 from __future__ import annotations

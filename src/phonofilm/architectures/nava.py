@@ -2,7 +2,7 @@
 
 Align layers give each stream attention projections and a modulation table of its own; norms and MLP are shared. Fuse
 layers share everything: one Wan layer over both streams. Text and voices come in by cross-attention alone. Sound is as
-wide as video, enters through gated convolutions and turns with the seconds only. See docs/nava.md.
+wide as video, enters through gated convolutions and turns with the seconds only. See docs/systems/nava.md.
 """
 
 from __future__ import annotations

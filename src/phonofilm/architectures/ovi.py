@@ -2,7 +2,7 @@
 
 Every block has one layer for each stream. After self-attention the queries that read the text also read the other
 stream, as it is after its own self-attention; both results are summed before the output projection. There is no
-gate and no modulation. See docs/ovi.md.
+gate and no modulation. See docs/systems/ovi.md.
 """
 
 from __future__ import annotations

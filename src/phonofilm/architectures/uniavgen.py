@@ -3,7 +3,7 @@
 Each latent frame reads the sound around it, each audio token the picture at its own time; both read what was there
 before the exchange, and both results are added without a gate. A head per exchange predicts where the face is: it
 limits what pictures take from sound and what sound sees of pictures. References are neither read nor changed, given
-tokens are read and not changed. See docs/uniavgen.md.
+tokens are read and not changed. See docs/systems/uniavgen.md.
 """
 
 from __future__ import annotations

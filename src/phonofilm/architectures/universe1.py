@@ -3,7 +3,7 @@
 The picture's tower is Wan's, the sound's is ACE-Step's, with linear attention and gated convolutions. In each block a
 latent frame reads the sound of its own time beside its self-attention and all of the sound beside its text; the sound
 reads the mean of each latent frame beside its texts. No gradient passes from one tower into the other. See
-docs/universe1.md.
+docs/systems/universe1.md.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def load_checkpoint(folder: str | Path, *, recipe: str | None = None, device: st
     backbone = experiment.model.build()
     load_shards(backbone, shards(folder / WEIGHTS))
     return Checkpoint(
-        experiment=experiment.at(folder),
+        experiment=experiment.at(folder).on(device),
         backbone=backbone.eval().requires_grad_(False).to(device),
         video_codec=video.to(device),
         audio_codec=audio.to(device),

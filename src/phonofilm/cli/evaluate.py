@@ -52,32 +52,36 @@ class Evaluate(Command):
         check_number("workers", self.workers, low=1, high=1000)
         check_number("controls", self.controls, low=0, high=10_000)
         with needs("evaluate"):
+            from phonofilm.evaluate.cases.heldout import are_held_out
             from phonofilm.evaluate.folder import Sources, evaluate_folder
-            from phonofilm.evaluate.heldout import are_held_out
-            from phonofilm.evaluate.run import evaluate
+            from phonofilm.evaluate.heldout import evaluate
+            from phonofilm.evaluate.report.tables import failures
 
+        output = self.output or self.clips / "report"
         any_folder = bool(self.tier or self.truth or self.reference or self.weights)
         if self.model and any_folder:
             raise UserError(
                 "--model makes held-out clips; --tier, --truth, --reference, --weights are for others: give one kind"
             )
         if not any_folder and (self.model or are_held_out(self.clips, self.prompts)):
-            evaluate(self.clips, prompts=self.prompts, model=self.model, output=self.output, workers=self.workers)
-            return
-        evaluate_folder(
-            Sources(
-                clips=self.clips,
-                truth=self.truth,
-                prompts=self.prompts,
-                reference=self.reference,
-                weights=dict(map(_named, self.weights)),
-            ),
-            self.output or self.clips / "report",
-            tiers=tuple(part.strip() for part in (self.tier or "exact,offline").split(",") if part.strip()),
-            num_controls=self.controls,
-            workers=self.workers,
-            seed=self.seed,
-        )
+            report = evaluate(self.clips, prompts=self.prompts, model=self.model, output=output, workers=self.workers)
+        else:
+            report = evaluate_folder(
+                Sources(
+                    clips=self.clips,
+                    truth=self.truth,
+                    prompts=self.prompts,
+                    reference=self.reference,
+                    weights=dict(map(_named, self.weights)),
+                ),
+                output,
+                tiers=tuple(part.strip() for part in (self.tier or "exact,offline").split(",") if part.strip()),
+                num_controls=self.controls,
+                workers=self.workers,
+                seed=self.seed,
+            )
+        if wrong := failures(report):
+            raise UserError(f"{'; '.join(wrong)} (the rest stands in {output})")
 
 
 def _named(text: str) -> tuple[str, Path]:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from phonofilm.codecs.bigvgan import BigVGANVocoder
 from phonofilm.codecs.folders import load_part, save_part
 from phonofilm.codecs.griffin_lim import GriffinLimVocoder
+from phonofilm.codecs.harmonic_noise import HarmonicNoiseVocoder
 from phonofilm.codecs.mel import LogMel
 from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import entries
@@ -22,7 +23,7 @@ STATISTICS = "latents.safetensors"
 """Beside the weights of the VAE: mean and deviation of its latents, for which MMAudioVAE has no place."""
 
 
-VOCODERS = (MMAudioVocoder, BigVGANVocoder, GriffinLimVocoder)
+VOCODERS = (MMAudioVocoder, BigVGANVocoder, GriffinLimVocoder, HarmonicNoiseVocoder)
 
 
 class AudioCodec(nn.Module):
@@ -31,7 +32,7 @@ class AudioCodec(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, vae: MMAudioVAE, vocoder: MMAudioVocoder | GriffinLimVocoder) -> None:
+    def __init__(self, vae: MMAudioVAE, vocoder: MMAudioVocoder | GriffinLimVocoder | HarmonicNoiseVocoder) -> None:
         super().__init__()
         config = vae.config
         factor = 1
@@ -100,8 +101,9 @@ class AudioCodec(nn.Module):
         return (self.posterior(self.listen(wave))[0] - self.mean) / self.std
 
     def decode(self, latents: Float[Tensor, "B C n"]) -> Float[Tensor, "B 1 N"]:
-        """Mono sound in [-1, 1] of exactly ``n * hop`` samples."""
-        return self.vocoder(self.spectrum(latents * self.std + self.mean)).sample
+        """Mono sound in [-1, 1] of exactly ``n * hop`` samples; mels one by one, as a batch's differ by rounding."""
+        mels = [self.spectrum(one) for one in (latents * self.std + self.mean).split(1)]
+        return self.vocoder(torch.cat(mels)).sample
 
     @torch.no_grad()
     def standardise(self, mean: Float[Tensor, " C"], std: Float[Tensor, " C"]) -> None:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from phonofilm.evaluate.metrics import METRICS, Metric, Observation, counts_as
-from phonofilm.evaluate.statistics import interval, mean_known, reduce_parts, resample_seeds
+from phonofilm.evaluate.report.figures import Asked
+from phonofilm.evaluate.report.metrics import METRICS, Metric
+from phonofilm.evaluate.report.statistics import interval, mean_known, reduce_parts, resample_seeds
 
 HELD, FAILED, OPEN = "held", "did not hold", "not decided at this budget"
-Seeds = Sequence[Sequence[Observation]]
-"""Observations of the clips of one arm, for each seed."""
+Seeds = Sequence[Asked]
+"""The clips of one arm and what was measured of them, for each seed."""
 REPORTED = tuple(metric for metric in METRICS if not metric.name.startswith("exact.looks_"))
 """What has a column; single attributes of looks are left out."""
 
@@ -47,13 +48,13 @@ class Verdict:
 
 def table_of(metric: Metric, seeds: Seeds) -> NDArray[np.float64]:
     """Parts (S, N, 2) of the clips that a metric is about, the same clips for every seed; NaN where one is left out."""
-    names = list(dict.fromkeys(o.id for some in seeds for o in some if o.group in metric.groups))
+    names = list(dict.fromkeys(entry.name for some in seeds for entry, _ in some if metric.about(entry)))
     parts = np.full((len(seeds), len(names), 2), (np.nan, 0.0))
     for row, some in enumerate(seeds):
-        for found in some:
-            counted = counts_as(metric, found) if found.group in metric.groups else None
+        for entry, found in some:
+            counted = metric.charged(entry, found) if metric.about(entry) else None
             if counted is not None:
-                parts[row, names.index(found.id)] = counted
+                parts[row, names.index(entry.name)] = counted
     return parts
 
 
@@ -84,7 +85,7 @@ def _level(metric: Metric, per_seed: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def _estimate(value: float, drawn: NDArray[np.float64], metric: Metric, seeds: Seeds) -> Estimate:
-    asked = [o for some in seeds for o in some if o.group in metric.groups]
+    asked = [found for some in seeds for entry, found in some if metric.about(entry)]
     used = sum(metric.parts(o) is not None for o in asked)
     known = [number if math.isfinite(number) else None for number in (value, *interval(drawn))]
     return Estimate(known[0], known[1], known[2], used, len(asked))

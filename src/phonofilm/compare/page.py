@@ -11,9 +11,10 @@ from typing import NamedTuple
 from phonofilm.compare.figures import estimate, outcome
 from phonofilm.compare.tables import Result, loss_names, sentences, setup_table, tables
 from phonofilm.compare.work import clips_of
-from phonofilm.evaluate import plots
-from phonofilm.evaluate.plots import Curve, Interval
-from phonofilm.evaluate.report import Table, hypertext, markdown, provenance, shown, whole_page
+from phonofilm.evaluate.report import plots
+from phonofilm.evaluate.report.page import as_video, whole_page
+from phonofilm.evaluate.report.plots import Curve, Interval
+from phonofilm.evaluate.report.tables import Table, hypertext, markdown, provenance
 from phonofilm.files.media import replacing
 
 METHOD = "95 %, bootstrap over seeds and clips (clips shared by all seeds), 2000 resamples, seed 0, percentiles"
@@ -59,10 +60,10 @@ def figure_pictures(result: Result) -> list[Picture]:
 def problems(result: Result) -> list[str]:
     """Clips that could not be read, by name."""
     return [
-        f"{arm}, guidance {guidance}, seed {seed}: {o.id}: {o.problem}"
+        f"{arm}, guidance {guidance}, seed {seed}: {o.name}: {o.problem}"
         for (arm, guidance), seeds in result.seen.items()
         for seed, some in enumerate(seeds)
-        for o in some
+        for _, o in some
         if o.problem and o.condition == "generated"
     ]
 
@@ -116,8 +117,8 @@ def gallery(result: Result) -> list[str]:
     for case in firsts.values():
         parts.append(f"<h3>{escape(case.id)}: {escape(case.words or case.prompt.scene)}</h3>")
         for (arm, guidance), seeds in result.seen.items():
-            found = next(o for o in seeds[0] if (o.id, o.condition) == (case.id, "generated"))
-            clip = shown(found, clips_of(jobs[arm], guidance) / f"{case.id}.mp4")
+            found = next(o for _, o in seeds[0] if (o.name, o.condition) == (case.id, "generated"))
+            clip = as_video(found, clips_of(jobs[arm], guidance) / f"{case.id}.mp4")
             parts.append(f"<div style='display:inline-block'><b>{escape(arm)}, guidance {guidance}</b><br>{clip}</div>")
     return parts
 

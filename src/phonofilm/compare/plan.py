@@ -19,8 +19,8 @@ from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tasks import Reference
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.errors import UserError
-from phonofilm.evaluate.heldout import BROUGHT, STAGE_OF
-from phonofilm.evaluate.metrics import METRICS
+from phonofilm.evaluate.cases.heldout import BROUGHT, STAGE_OF
+from phonofilm.evaluate.report.metrics import METRICS
 from phonofilm.files.stored_json import entry, read_json
 from phonofilm.recipes.experiment import Experiment
 from phonofilm.recipes.lookup import find_function, find_recipe

@@ -14,9 +14,11 @@ from phonofilm.compare import work
 from phonofilm.compare.page import Result, write_page, write_result
 from phonofilm.compare.plan import ArmJob, Comparison
 from phonofilm.compare.work import Machine
-from phonofilm.evaluate import readings
-from phonofilm.evaluate.heldout import Case, held_out, read_cases, write_prompts
-from phonofilm.evaluate.run import judge_all
+from phonofilm.evaluate.cases.entries import entry_of
+from phonofilm.evaluate.cases.heldout import Case, held_out, read_cases, write_prompts
+from phonofilm.evaluate.engine import Outcome, load, measure_all
+from phonofilm.evaluate.heldout import check_packages, controls_of
+from phonofilm.evaluate.report.figures import Asked
 from phonofilm.train.log import FIGURES
 from phonofilm.train.parallel import World
 
@@ -30,6 +32,7 @@ def compare(comparison: Comparison, machine: Machine, world: World, *, page: Pat
 
     ``page`` is a markdown file that the page is copied to. Returns whether the page was written.
     """
+    check_packages()
     cases = cases_of(comparison, world)
     for job in comparison.part(*machine.part):
         if world.broadcast(work.is_done(comparison, job)):
@@ -87,25 +90,24 @@ def cases_of(comparison: Comparison, world: World) -> tuple[Case, ...]:
 
 
 def gather(comparison: Comparison, cases: tuple[Case, ...], machine: Machine) -> Result:
-    """All that the page tells: what was seen and heard, what it cost, and how the losses fell."""
-    controls = [
-        *(readings.ReadingJob(case=case, source="truth") for case in cases),
-        *(readings.ReadingJob(case=case, source="codecs", path=comparison.codecs) for case in cases),
-    ]
-    found = readings.read_all(controls, comparison.folder / "controls.jsonl", workers=machine.workers)
+    """All that the page tells: what was measured, what it cost, and how the losses fell."""
+    entries = {case.id: entry_of(case, comparison.folder) for case in cases}
+    controls = controls_of(list(entries.values()), comparison.codecs)
+    found = work.checked(measure_all(controls, comparison.folder / "controls.jsonl", workers=machine.workers))
     jobs = comparison.jobs
+
+    def paired(outcomes: Sequence[Outcome]) -> Asked:
+        return tuple((entries[outcome.name], outcome) for outcome in outcomes)
+
     return Result(
         comparison=comparison,
         cases=cases,
         seen={
-            (arm, guidance): tuple(
-                tuple(judge_all(cases, readings.load_readings(work.readings_of(job, guidance))))
-                for job in _of(jobs, arm)
-            )
+            (arm, guidance): tuple(paired(load(work.outcomes_of(job, guidance))) for job in _of(jobs, arm))
             for arm in comparison.arms
             for guidance in comparison.guidances
         },
-        controls=tuple(judge_all(cases, found)),
+        controls=paired(found),
         costs={
             arm: tuple(json.loads((j.training / work.COST).read_text()) for j in _of(jobs, arm))
             for arm in comparison.arms

@@ -8,9 +8,10 @@ from functools import cached_property
 
 from phonofilm.compare.figures import REPORTED, Estimate, Seeds, Verdict, better, difference, estimate, judge, outcome
 from phonofilm.compare.plan import OFF, ON, Comparison
-from phonofilm.evaluate.heldout import Case
-from phonofilm.evaluate.metrics import METRICS, Metric, Observation
-from phonofilm.evaluate.report import Table, number
+from phonofilm.evaluate.cases.heldout import Case
+from phonofilm.evaluate.report.figures import Asked
+from phonofilm.evaluate.report.metrics import METRICS, Metric
+from phonofilm.evaluate.report.tables import Table, number
 from phonofilm.version import __version__
 
 GUIDANCE = {ON: "guidance as in the recipe", OFF: "no guidance"}
@@ -25,8 +26,8 @@ class Result:
     comparison: Comparison
     cases: tuple[Case, ...]
     seen: Mapping[tuple[str, str], Seeds]
-    """(arm, guidance) to what was observed, for each seed."""
-    controls: tuple[Observation, ...]
+    """(arm, guidance) to what was measured, for each seed."""
+    controls: Asked
     """Of the true clips."""
     costs: Mapping[str, Sequence[Mapping]]
     """For each seed."""
@@ -39,8 +40,8 @@ class Result:
         return next(iter(self.comparison.arms))
 
     def clips(self, arm: str, guidance: str = ON, condition: str = "generated") -> Seeds:
-        """Observations of one arm, for each seed."""
-        return [[o for o in some if o.condition == condition] for some in self.seen[arm, guidance]]
+        """Clips of one arm and what was measured of them, for each seed."""
+        return [[(e, o) for e, o in some if o.condition == condition] for some in self.seen[arm, guidance]]
 
     @cached_property
     def rows(self) -> dict[str, Seeds]:
@@ -49,7 +50,7 @@ class Result:
         true = {"ground truth": "truth", "ground truth through the codecs": "codecs"}
         return (
             {arm: self.clips(arm) for arm in arms}
-            | {title: [[o for o in self.controls if o.condition == name]] for title, name in true.items()}
+            | {title: [[(e, o) for e, o in self.controls if o.condition == name]] for title, name in true.items()}
             | {f"{arm}, shuffled": self.clips(arm, condition="shuffled") for arm in arms}
         )
 
@@ -204,7 +205,7 @@ def sentences(result: Result) -> list[str]:
         "Each cell: mean over seeds [95 % interval] (clips measured / asked for, where some could not be: most metrics "
         f"count those as worst). Intervals: bootstrap over seeds and clips ({spread}), not widened for many "
         "comparisons. Of metrics that are best near 0, differences are of the distances from 0. Definitions: "
-        "docs/evaluation.md. No figure compares with a published one.",
+        "docs/guides/evaluate.md. No figure compares with a published one.",
         f"Differences from {result.first} whose interval excludes 0: {'; '.join(sure) or 'none'}.",
     ]
 

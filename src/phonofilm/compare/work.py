@@ -1,4 +1,4 @@
-"""One job of a comparison: a training, its clips, and what is seen and heard in them; each part is done once.
+"""One job of a comparison: a training, its clips, and what is measured of them; each part is done once.
 
 Jobs whose arms differ in sampling alone share one training: the first of them trains, the others find its weights.
 """
@@ -22,9 +22,12 @@ from phonofilm.codecs.protocols import AudioCodec, VideoCodec
 from phonofilm.compare.plan import OFF, ArmJob, Comparison
 from phonofilm.data.cache import write_atomically
 from phonofilm.data.samples import Dataset
-from phonofilm.evaluate import readings
-from phonofilm.evaluate.clips import make_clips
-from phonofilm.evaluate.heldout import Case
+from phonofilm.errors import UserError
+from phonofilm.evaluate.cases.clips import make_clips
+from phonofilm.evaluate.cases.entries import entry_of
+from phonofilm.evaluate.cases.heldout import Case
+from phonofilm.evaluate.engine import Outcome, dump, faults, measure_all
+from phonofilm.evaluate.heldout import generated
 from phonofilm.files.safetensors_index import shards
 from phonofilm.files.stored_json import entry, read_json
 from phonofilm.generation.pipeline import Pipeline
@@ -54,14 +57,14 @@ class Machine:
     """Compile the blocks; as the recipe says if None."""
 
 
-def readings_of(job: ArmJob, guidance: str) -> Path:
-    """Where a job's finished readings stand."""
-    return job.folder / f"guidance-{guidance}.jsonl"
+def outcomes_of(job: ArmJob, guidance: str) -> Path:
+    """Where what was measured of a job's clips stands, when all of it is there."""
+    return job.folder / f"guidance-{guidance}-outcomes.jsonl"
 
 
 def is_done(comparison: Comparison, job: ArmJob) -> bool:
     """Whether a job is trained and all its clips are scored."""
-    return all(readings_of(job, guidance).exists() for guidance in comparison.guidances)
+    return all(outcomes_of(job, guidance).exists() for guidance in comparison.guidances)
 
 
 def run_job(comparison: Comparison, job: ArmJob, cases: tuple[Case, ...], machine: Machine, world: World) -> None:
@@ -70,7 +73,7 @@ def run_job(comparison: Comparison, job: ArmJob, cases: tuple[Case, ...], machin
         learn(comparison, job, machine, world)
     experiment = comparison.arms[job.arm]
     for guidance in comparison.guidances if world.first else ():
-        if not readings_of(job, guidance).exists():
+        if not outcomes_of(job, guidance).exists():
             pipeline = pipeline_of(comparison, job, experiment, str(world.device))
             score(job, pipeline if guidance != OFF else unguided(pipeline), cases, guidance, machine)
     world.wait()
@@ -184,12 +187,19 @@ def unguided(pipeline: Pipeline) -> Pipeline:
 
 
 def score(job: ArmJob, pipeline: Pipeline, cases: tuple[Case, ...], guidance: str, machine: Machine) -> None:
-    """Make the clips that are missing, read them, and write all readings at once when the last is there."""
+    """Make the clips that are missing, measure them, and write all outcomes at once when the last is there."""
     clips = clips_of(job, guidance)
     make_clips(pipeline, cases, clips)
-    wanted = [readings.ReadingJob(case=case, source="generated", path=clips / f"{case.id}.mp4") for case in cases]
-    found = readings.read_all(wanted, clips / "readings.jsonl", workers=machine.workers)
-    write_atomically(readings_of(job, guidance), "".join(readings.dump(reading) + "\n" for reading in found))
+    wanted = generated([entry_of(case, clips) for case in cases])
+    found = checked(measure_all(wanted, clips / "outcomes.jsonl", workers=machine.workers))
+    write_atomically(outcomes_of(job, guidance), "".join(dump(outcome) + "\n" for outcome in found))
+
+
+def checked(outcomes: list[Outcome]) -> list[Outcome]:
+    """The outcomes; raises ``UserError`` where an evaluator failed, since no arm is to be told apart by that."""
+    for probe, (why, count) in faults(outcomes).items():
+        raise UserError(f"the evaluator {probe} failed on {count} clips: {why}; mend that and run the command again")
+    return outcomes
 
 
 def clips_of(job: ArmJob, guidance: str) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -10,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import entries
@@ -37,10 +44,18 @@ class FeatureEncoder:
     """Longest text in tokens; a longer one is a ValueError."""
     folder: str = dataclasses.field(default="", metadata=NOT_RECORDED)
     """A checkpoint folder that holds the network; "" where it comes from ``path``."""
+    device: str = dataclasses.field(default="cpu", metadata=NOT_RECORDED)
+    """Where the network computes."""
+    kept: str = dataclasses.field(default="", metadata=NOT_RECORDED)
+    """A folder that keeps the features of every text, so that training makes each once; "" keeps none."""
 
     def at(self, folder: Path) -> FeatureEncoder:
         """The same with the network of a checkpoint folder, where it has one."""
         return replace(self, folder=str(folder)) if (folder / NETWORK).is_dir() else self
+
+    def on(self, device: str, kept: str = "") -> FeatureEncoder:
+        """The same on a device; ``kept`` is a folder that keeps the features of every text."""
+        return replace(self, device=device, kept=kept)
 
     @property
     def source(self) -> str:
@@ -48,16 +63,43 @@ class FeatureEncoder:
         return self.folder or self.path
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tokens:
-        """Features (B L E) and the mask of real tokens."""
-        tokenizer, network = load_text_encoder(self.source)
-        read = tokenizer([self.field(prompt) for prompt in prompts], return_tensors="pt", padding=True)
+        """Features (B L E) on the CPU, and the mask of real tokens."""
+        texts = [self.field(prompt) for prompt in prompts]
+        if not self.kept:
+            return self.made(texts)
+        rows = [self.remembered(text) for text in texts]
+        mask = pad_sequence([torch.ones(len(row), dtype=torch.bool) for row in rows], batch_first=True)
+        return Tokens(x=pad_sequence(rows, batch_first=True), mask=mask)
+
+    def remembered(self, text: str) -> Float[Tensor, "L E"]:
+        """The features of one text out of ``kept``; made and kept where they are not there.
+
+        Raises ``UserError`` for a file that is damaged.
+        """
+        name = hashlib.sha256(text.encode()).hexdigest()[:32]
+        path = Path(self.kept) / content_hash(self.source) / f"{name}.safetensors"
+        if not path.is_file():
+            _, network = load_text_encoder(self.source, self.device)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+            save_file({"features": self.made([text]).x[0].to(network.dtype)}, partial)  # as exact as they were made
+            partial.replace(path)
+        try:
+            return load_file(path)["features"].float()
+        except (SafetensorError, KeyError) as error:
+            raise UserError(f"{path} is damaged ({error}): delete it, and it is made again") from error
+
+    def made(self, texts: Sequence[str]) -> Tokens:
+        """Features (B L E) of some texts on the CPU, and the mask of real tokens."""
+        tokenizer, network = load_text_encoder(self.source, self.device)
+        read = tokenizer(list(texts), return_tensors="pt", padding=True)
         if read["input_ids"].shape[1] > self.length:
             raise ValueError(
                 f"a prompt has {read['input_ids'].shape[1]} tokens, {self.source} takes {self.length}: shorten it"
             )
         with torch.no_grad():
-            features = network(**read).last_hidden_state
-        return Tokens(x=features.float(), mask=read["attention_mask"].bool())
+            features = network(**read.to(self.device)).last_hidden_state
+        return Tokens(x=features.float().cpu(), mask=read["attention_mask"].bool().cpu())
 
 
 @dataclass(frozen=True)
@@ -81,6 +123,10 @@ class Filled:
     def at(self, folder: Path) -> Filled:
         """The same with the network of a checkpoint folder, where it has one."""
         return Filled(self.encoder.at(folder))
+
+    def on(self, device: str, kept: str = "") -> Filled:
+        """The same on a device; ``kept`` is a folder that keeps the features of every text."""
+        return Filled(self.encoder.on(device, kept))
 
     def __call__(self, prompts: Sequence[Prompt]) -> Tokens:
         """Features (B L E), L the encoder's length, and a mask of true values."""
@@ -113,8 +159,8 @@ class NegativeOr:
 
 
 @lru_cache(maxsize=2)
-def load_text_encoder(path: str) -> tuple:
-    """Tokenizer and encoder of a path, in evaluation mode.
+def load_text_encoder(path: str, device: str = "cpu") -> tuple:
+    """Tokenizer and encoder of a path, in evaluation mode, on a device.
 
     Raises ``UserError`` for another kind of network, and where a tensor is missing or its file truncated.
     """
@@ -129,7 +175,24 @@ def load_text_encoder(path: str) -> tuple:
         raise UserError(f"{parts[0]} is a {kind!r} model; text encoders here are t5 or umt5")
     encoder, found = network.from_pretrained(parts[0], output_loading_info=True)
     check_whole(parts[0], found)
-    return AutoTokenizer.from_pretrained(parts[1]), encoder.eval().requires_grad_(False)
+    return AutoTokenizer.from_pretrained(parts[1]), encoder.to(device).eval().requires_grad_(False)
+
+
+@lru_cache(maxsize=8)
+def content_hash(path: str) -> str:
+    """What tells the text encoder of a path from any other: its files' SHA-256, or a hub's commit; 16 digits."""
+    folders = [Path(path) / part for part in (NETWORK, TOKENIZER)] if (Path(path) / NETWORK).is_dir() else [Path(path)]
+    files = sorted(file for folder in folders for file in folder.glob("*") if file.is_file())
+    found = hashlib.sha256()
+    if not files:
+        from transformers import AutoConfig
+
+        found.update(f"{path} {AutoConfig.from_pretrained(path)._commit_hash}".encode())
+    for file in files:
+        found.update(file.name.encode())
+        with file.open("rb") as content:
+            found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()[:16]
 
 
 def check_whole(path: str, found: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """A speaker encoder without learned weights: pitch, and mean and spread of the cepstrum while a voice sounds.
 
-It tells the puppets' voices apart (docs/tasks.md says how well). For people's voices take a trained encoder, as NAVA
-does with ReDimNet.
+It tells the puppets' voices apart (docs/how-it-works/tasks.md says how well). For people's
+voices take a trained encoder, as NAVA does with ReDimNet.
 """
 
 from __future__ import annotations

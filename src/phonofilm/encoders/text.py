@@ -44,6 +44,15 @@ class FromFolder(Protocol):
         ...
 
 
+@runtime_checkable
+class Frozen(Protocol):
+    """Something that runs a frozen network: a text encoder whose features training keeps."""
+
+    def on(self, device: str, kept: str = "") -> Any:
+        """The same on a device; ``kept`` is a folder that keeps the features of every text."""
+        ...
+
+
 @dataclass(frozen=True)
 class ByteEncoder:
     """One field of the prompt as lower-case bytes.

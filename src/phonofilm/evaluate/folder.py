@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from phonofilm.errors import UserError, unknown
-from phonofilm.evaluate.controls import shuffled_within
-from phonofilm.evaluate.entries import Entry, find_entries
-from phonofilm.evaluate.families import POOLS, PROBES
-from phonofilm.evaluate.folder_report import FolderReport, text, write_report
+from phonofilm.evaluate.cases.controls import shuffled_within
+from phonofilm.evaluate.cases.digests import digest
+from phonofilm.evaluate.cases.entries import Entry, data_digest, find_entries
+from phonofilm.evaluate.engine import DAMAGED, SHUFFLED, Job, measure_all
 from phonofilm.evaluate.paper.probes import REFUSED
-from phonofilm.evaluate.probe import TIERS, Probe
-from phonofilm.evaluate.summary import pool_probe, summarise
-from phonofilm.evaluate.survey import DAMAGED, ProbeJob, digest, measure_all
+from phonofilm.evaluate.probes.families import PROBES, probe_named
+from phonofilm.evaluate.probes.probe import TIERS
+from phonofilm.evaluate.probes.puppets import ESPEAK
+from phonofilm.evaluate.report.figures import figures
+from phonofilm.evaluate.report.folder import tables
+from phonofilm.evaluate.report.metrics import ALL
+from phonofilm.evaluate.report.page import as_sheet, write_report
+from phonofilm.evaluate.report.tables import Report, text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ def evaluate_folder(
     num_controls: int = 8,
     workers: int = 2,
     seed: int = 0,
-) -> FolderReport:
+) -> Report:
     """Measure every clip of a folder, print the tables and write the report; a broken run goes on where it stopped.
 
     Args:
@@ -65,9 +69,8 @@ def evaluate_folder(
     probes, missing = choose(tiers, sources.weights)
     entries = find_entries(sources.clips, truth=sources.truth, prompts=sources.prompts, reference=sources.reference)
     entries = tuple(replace(entry, weights=sources.weights) for entry in entries)
-    output.mkdir(parents=True, exist_ok=True)
     store = output / "outcomes.jsonl"
-    outcomes = measure_all([_job(entry, "clips", probes) for entry in entries], store, workers=workers)
+    outcomes = measure_all([_job(entry, probes) for entry in entries], store, workers=workers)
     sound = [entry for entry, outcome in zip(entries, outcomes, strict=True) if not (outcome.problem or outcome.notes)]
     outcomes += measure_all(_controls(sound, probes, num_controls), store, workers=workers)
     about = {
@@ -77,16 +80,22 @@ def evaluate_folder(
         "controls": f"{num_controls} of the clips at most",
     }
     about |= {f"weights of {name}": f"{path} (sha256 {digest(path)})" for name, path in sources.weights.items()}
-    report = FolderReport(
-        records=tuple(summarise(outcomes, entries, probes, seed)),
+    metrics = tuple(metric for metric in ALL.values() if metric.probe.name in probes)
+    by_name = {entry.name: entry for entry in entries}
+    report = Report(
+        metrics=metrics,
+        figures=tuple(figures(metrics, by_name, outcomes, charged=False, seed=seed)),
         outcomes=tuple(outcomes),
+        entries=by_name,
+        scored="clips",
         missing=missing,
         about=about,
-        data=_data(entries),
+        data=data_digest(entries),
         seed=seed,
     )
-    write_report(report, output, {entry.name: entry.path for entry in entries})
-    print(text(report))
+    made = tables(report)
+    write_report(report, made, output, as_sheet)
+    print(text(report, made))
     return report
 
 
@@ -95,10 +104,7 @@ def choose(tiers: Sequence[str], weights: Container[str] = ()) -> tuple[tuple[st
 
     Raises ``UserError`` for an unknown name, and for a metric named alone that cannot run.
     """
-    known = {
-        **{m.name: p for p in PROBES for m in p.measures},
-        **{p.measure.name: _probe(pool_probe(p)) for p in POOLS},
-    }
+    known = {name: metric.probe for name, metric in ALL.items()}
     chosen, missing = set(), {}
     for asked in tiers:
         if asked in REFUSED:
@@ -108,7 +114,7 @@ def choose(tiers: Sequence[str], weights: Container[str] = ()) -> tuple[tuple[st
         for name, probe in known.items():
             if asked in (name, name.split(".")[0]):
                 why = probe.missing(weights)
-                if why and asked == name:
+                if why and (asked == name or (why.endswith(ESPEAK) and not probe.weights)):
                     raise UserError(f"{name} cannot run: {why}")
                 if why:
                     missing[name] = why
@@ -118,28 +124,17 @@ def choose(tiers: Sequence[str], weights: Container[str] = ()) -> tuple[tuple[st
     return tuple(probe.name for probe in PROBES if probe.name in chosen), missing
 
 
-def _probe(name: str) -> Probe:
-    return next(probe for probe in PROBES if probe.name == name)
+def _job(entry: Entry, probes: Sequence[str]) -> Job:
+    return Job(entry=entry, probes=tuple(name for name in probes if probe_named(name).wants(entry)))
 
 
-def _job(entry: Entry, condition: str, probes: Sequence[str], partner: Path | None = None) -> ProbeJob:
-    wanted = tuple(probe.name for probe in PROBES if probe.name in probes and probe.wants(entry))
-    return ProbeJob(entry=entry, condition=condition, probes=wanted, partner=partner)
-
-
-def _controls(entries: Sequence[Entry], probes: Sequence[str], count: int) -> list[ProbeJob]:
+def _controls(entries: Sequence[Entry], probes: Sequence[str], count: int) -> list[Job]:
     """Some clips, evenly spread over the names, with each kind of damage."""
     count = min(count, len(entries))
     some = [entries[k * len(entries) // count] for k in range(count)]
-    jobs = [_job(entry, condition, probes) for condition in DAMAGED for entry in some]
+    harmed = [replace(_job(entry, probes), conditions=tuple(DAMAGED)) for entry in some]
     partner = shuffled_within([entry.truth.stage if entry.truth else "" for entry in some])
-    pairs = [(entry, some[k]) for entry, k in zip(some, partner, strict=True)]
-    return jobs + [_job(entry, "shuffled", probes, other.path) for entry, other in pairs if other is not entry]
-
-
-def _data(entries: Sequence[Entry]) -> str:
-    """One digest of all clips' names and contents."""
-    whole = hashlib.sha256()
-    for entry in entries:
-        whole.update(f"{entry.name} {digest(entry.path) if entry.path.is_file() else 'missing'}\n".encode())
-    return f"sha256 {whole.hexdigest()[:16]}"
+    pairs = [(job, some[k]) for job, k in zip(harmed, partner, strict=True)]
+    return harmed + [
+        replace(job, conditions=(SHUFFLED,), partner=other) for job, other in pairs if other is not job.entry
+    ]

@@ -1,196 +1,158 @@
-"""Held-out prompts as JSON lines, as ``generate --prompts`` reads them.
-
-Each is from a script of the puppets, and its name says which: ``test-grid-100012`` is script 100012 of the test split
-in the group "grid". So a folder of clips and the names in it are enough to make every true clip again.
-"""
+"""``phonofilm evaluate`` on held-out prompts: generate what is missing, measure it beside the controls, report."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
 from phonofilm.errors import UserError
-from phonofilm.files.media import replacing, write_wave
-from phonofilm.files.text import numbered_lines, read_json_lines
-from phonofilm.puppets.performance import perform
-from phonofilm.puppets.references import references
-from phonofilm.puppets.script import Script, write_script
-from phonofilm.puppets.stage import draw
-from phonofilm.puppets.voice import SAMPLE_RATE, VOICES
-from phonofilm.types import Audio, Prompt
+from phonofilm.evaluate.cases.controls import shuffled_within
+from phonofilm.evaluate.cases.entries import Entry, data_digest, entry_of
+from phonofilm.evaluate.cases.heldout import Case, held_out, read_cases, write_prompts
+from phonofilm.evaluate.engine import SHUFFLED, Job, Outcome, measure_all
+from phonofilm.evaluate.report.figures import Figure, about, figure, figures, voice_of
+from phonofilm.evaluate.report.heldout import tables
+from phonofilm.evaluate.report.metrics import METRICS
+from phonofilm.evaluate.report.page import as_video, write_report
+from phonofilm.evaluate.report.tables import Report, text
 
-COUNTS = {"grid": 70, "talk": 60, "portrait": 30, "ball": 40}
-"""Clips per group, 200 together; where somebody speaks, equally many for each voice."""
-STAGE_OF = {"grid": "speaker", "talk": "speaker", "portrait": "speaker", "voice": "speaker", "ball": "ball"}
-BROUGHT = {"portrait": frozenset({"image"}), "voice": frozenset({"voice"})}
-"""What the requests of a group bring besides words; the other groups' bring nothing."""
-FILES = ("image", "voice")
-"""Fields of a row that name files."""
-SIZE = 128
-NAME = re.compile(r"(train|val|test)-(grid|talk|portrait|voice|ball)-(\d+)")
+UNTRAINED_EVERY = 5
+"""Every fifth prompt is also given to the untrained model."""
+TRUTH = ("truth", "late", "silent", "frozen")
+"""Conditions of the true clip."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """What one generated clip was asked for, and the script of the true clip."""
+def evaluate(
+    clips: Path,
+    *,
+    prompts: Path | None = None,
+    model: str = "",
+    output: Path | None = None,
+    workers: int = 2,
+) -> Report:
+    """Score clips of held-out prompts beside the controls, print the tables and write the report.
 
-    id: str
-    group: str
-    """"grid" or "talk" (somebody says a sentence of that grammar), "portrait" (the looks come from a picture alone),
-    "voice" (a recording of the voice comes with the words) or "ball"."""
-    prompt: Prompt
-    script: Script
+    Args:
+        clips: Folder with ``NAME.mp4`` for each prompt, as ``phonofilm generate --prompts`` writes them.
+        prompts: The prompts; ``prompts.jsonl`` in ``clips`` if not given, which is written if it is not there: 200
+            of the test split.
+        model: Generates the clips that are missing, and those of an untrained model of the same recipe; its codecs
+            make the control "codecs". Without it nothing is generated.
+        output: Folder for the report; ``report`` in ``clips`` if not given.
+        workers: Processes that measure clips.
 
-    @property
-    def voice(self) -> str:
-        """The voice of the true clip, "" where nobody speaks."""
-        return self.script.lines[0].voice if self.script.lines else ""
-
-    @property
-    def high(self) -> bool:
-        """Whether the voice asked for is a high one."""
-        return VOICES[self.voice].height == "high"
-
-    @property
-    def words(self) -> str:
-        """What is to be said."""
-        return self.script.lines[0].words if self.script.lines else ""
-
-
-def _draw_scripts(split: str, group: str, seed: int) -> Iterator[Script]:
-    """Scripts that suit a group, without end; each group and seed has scripts of its own."""
-    number = seed
-    while True:
-        script = write_script(number, split=split, stage=STAGE_OF[group])
-        number += 1
-        if group not in ("grid", "talk") or script.grammar == group:
-            yield script
-
-
-def _pick(split: str, group: str, count: int, seed: int, taken: set[str]) -> list[Script]:
-    """Choose scripts with sentences that are not taken yet, equally many for each voice where somebody speaks."""
-    quota = -(-count // len(VOICES)) if STAGE_OF[group] == "speaker" else count
-    chosen: dict[str, list[Script]] = {}
-    left = count
-    for script in _draw_scripts(split, group, seed):
-        voice = script.lines[0].voice if script.lines else ""
-        said = script.lines[0].words if script.lines else str(script.seed)
-        own = chosen.setdefault(voice, [])
-        if left and len(own) < quota and said not in taken:
-            own.append(script)
-            taken.add(said)
-            left -= 1
-        if not left:
-            break
-    return [script for voice in sorted(chosen) for script in chosen[voice]]
-
-
-def held_out(
-    split: str = "test", counts: Mapping[str, int] = COUNTS, *, seed: int = 0, progress: bool = False
-) -> tuple[Case, ...]:
-    """Make the cases of a split: the same arguments give the same ones on any machine.
-
-    Raises ValueError for an unknown split or group.
+    Raises ``UserError`` for prompts that are not held-out ones of this version, where a package is missing, or if
+    there is no clip at all. An evaluator that fails leaves its figure out and is named in the report (``failures``).
     """
-    strange = sorted(set(counts) - set(STAGE_OF))
-    if strange:
-        raise ValueError(f"no group of prompts named {', '.join(strange)}: the groups are {', '.join(STAGE_OF)}")
-    cases: list[Case] = []
-    taken: set[str] = set()
-    for place, (group, count) in enumerate(tqdm(counts.items(), "prompts", disable=not progress)):
-        first = seed * 1_000_003 + 100_000 * place
-        cases += [_case(split, group, script) for script in _pick(split, group, count, first, taken)]
-    return tuple(cases)
-
-
-def _case(split: str, group: str, script: Script) -> Case:
-    prompt, name = script.prompt, f"{split}-{group}-{script.seed}"
-    if group == "portrait":
-        # Nothing but the picture says how the puppet looks.
-        prompt = Prompt(sound=prompt.sound, speech=prompt.speech)
-    return Case(id=name, group=group, prompt=prompt, script=script)
-
-
-def portrait(script: Script) -> np.ndarray:
-    """Draw the picture that a portrait case starts from: the first pixel frame of the true clip, (H, W, 3) bytes."""
-    return draw([perform(script)], size=SIZE).video[0, 0].permute(1, 2, 0).numpy()
-
-
-def reference(case: Case) -> Audio:
-    """Speak the reference voice of a voice case: another sentence of the split in the true clip's voice, at 16 kHz."""
-    split = case.id.partition("-")[0]
-    return Audio(references({"": case.voice}, [case.words], seed=case.script.seed, split=split)[""], SAMPLE_RATE)
-
-
-def write_prompts(path: Path, cases: Sequence[Case]) -> None:
-    """Write cases as JSON lines, and the portraits and reference voices into folders beside the file."""
-    lines = [json.dumps(_row(case) | _written(case, path.parent.resolve())) for case in cases]
-    with replacing(path) as part:
-        part.write_text("\n".join(lines) + "\n")
-
-
-def _written(case: Case, folder: Path) -> dict[str, object]:
-    """Write what a case brings besides words into a file, and say where it is."""
-    if case.group == "portrait":
-        image = folder / "portraits" / f"{case.id}.png"
-        with replacing(image) as part:
-            Image.fromarray(portrait(case.script)).save(part)
-        return {"image": str(image)}
-    if case.group == "voice":
-        voice = folder / "voices" / f"{case.id}.wav"
-        write_wave(voice, *reference(case))
-        return {"voice": [str(voice)]}
-    return {}
-
-
-def _row(case: Case) -> dict[str, object]:
-    return {
-        "name": case.id,
-        "scene": case.prompt.scene,
-        "say": case.words,
-        "sound": case.prompt.sound,
-        "seed": case.script.seed,
-        "seconds": case.script.seconds,
+    if workers < 1:
+        raise UserError(f"--workers {workers}: at least 1 process has to read clips")
+    check_packages()
+    prompts, output = prompts or clips / "prompts.jsonl", output or clips / "report"
+    if not prompts.exists():
+        write_prompts(prompts, held_out("test", progress=True))
+    cases = read_cases(prompts)
+    entries = [entry_of(case, clips) for case in cases]
+    jobs = list(_truth(entries))
+    if model:
+        jobs += _by_model(model, cases, entries, clips)
+    if not any(entry.path.exists() for entry in entries):
+        raise UserError(
+            f"{clips} has none of the {len(cases)} clips: make them with phonofilm generate --prompts {prompts} "
+            f"-o {clips}, or name the model with --model"
+        )
+    outcomes = measure_all([*jobs, *generated(entries)], output / "outcomes.jsonl", workers=workers)
+    digest = hashlib.sha256(prompts.read_bytes()).hexdigest()[:16]
+    where = {
+        "clips": str(clips),
+        "prompts": f"{prompts} ({len(cases)}, sha256 {digest})",
+        "model": model or "not named",
     }
+    report = replace(scored(entries, outcomes), about=where, data=data_digest(entries))
+    made = tables(report)
+    write_report(report, made, output, as_video)
+    print(text(report, made))
+    return report
 
 
-def read_cases(path: Path) -> tuple[Case, ...]:
-    """Read a file that ``write_prompts`` wrote.
-
-    Raises ``UserError`` for rows that no script of this version of the puppets gives.
-    """
-    cases = []
-    for number, row in read_json_lines(path):
-        found = NAME.fullmatch(str(row.get("name", "")))
-        if not found:
-            raise UserError(
-                f"{path}, line {number}: the name {row.get('name')!r} is not like 'test-grid-100012'; evaluate scores "
-                "the held-out prompts that it writes itself"
-            )
-        split, group, script = found[1], found[2], int(found[3])
-        case = _case(split, group, write_script(script, split=split, stage=STAGE_OF[group]))
-        if _row(case) != {key: value for key, value in row.items() if key not in FILES}:
-            raise UserError(f"{path}, line {number}: another version of the puppets wrote it; remove it and start anew")
-        cases.append(case)
-    return tuple(cases)
+def check_packages() -> None:
+    """Raise ``UserError`` where a package is missing that a figure of held-out prompts needs."""
+    for metric in METRICS:
+        if why := metric.probe.missing():
+            raise UserError(f"{metric.name} cannot run: {why}")
 
 
-def are_held_out(clips: Path, prompts: Path | None = None) -> bool:
-    """Tell whether a folder is for held-out prompts: by its prompts, or by the clips' names, or as it is empty yet."""
-    table = prompts or clips / "prompts.jsonl"
-    if table.is_file():
-        first = next((line for _, line in numbered_lines(table)), "{}")
-        try:
-            row = json.loads(first)
-        except ValueError as error:
-            raise UserError(f"{table}: cannot be read as JSON lines ({error})") from error
-        return isinstance(row, dict) and NAME.fullmatch(str(row.get("name", ""))) is not None
-    names = [path.stem for path in clips.rglob("*.mp4")] if clips.is_dir() else []
-    return any(map(NAME.fullmatch, names)) or not (names or clips.is_dir() and any(clips.iterdir()))
+def probes_of(entry: Entry) -> tuple[str, ...]:
+    """The probes that the figures of held-out prompts need of a clip."""
+    return tuple(dict.fromkeys(metric.probe.name for metric in METRICS if metric.about(entry)))
+
+
+def _truth(entries: Sequence[Entry]) -> Iterator[Job]:
+    for entry in entries:
+        yield Job(entry=entry, probes=probes_of(entry), source="truth", conditions=TRUTH, drawn=True)
+
+
+def through_codecs(entries: Sequence[Entry], folder: Path) -> Iterator[Job]:
+    """The true clips, through the codecs of a model's folder."""
+    for entry in entries:
+        probes = probes_of(entry)
+        yield Job(entry=entry, probes=probes, source="codecs", conditions=("codecs",), drawn=True, codecs=folder)
+
+
+def controls_of(entries: Sequence[Entry], codecs: Path) -> list[Job]:
+    """The true clips as they are, damaged, and through the codecs of a folder."""
+    return [*_truth(entries), *through_codecs(entries, codecs)]
+
+
+def generated(entries: Sequence[Entry]) -> list[Job]:
+    """The clips of the prompts, and each picture with the sound of another clip of its group."""
+    own = [
+        Job(entry=entry, probes=probes_of(entry), source="generated", conditions=("generated",)) for entry in entries
+    ]
+    partner = shuffled_within([entry.group for entry in entries])
+    return own + [
+        replace(job, conditions=(SHUFFLED,), partner=entries[place])
+        for job, place in zip(own, partner, strict=True)
+        if entries[place] is not job.entry
+    ]
+
+
+def _by_model(model: str, cases: Sequence[Case], entries: Sequence[Entry], clips: Path) -> list[Job]:
+    """Generate what is missing; the controls that a model makes: true clips through its codecs, untrained clips."""
+    from phonofilm.evaluate.cases.clips import make_clips, untrained
+    from phonofilm.generation.pipeline import find_model, load
+
+    pipeline = load(model)
+    make_clips(pipeline, cases, clips)
+    make_clips(untrained(pipeline), cases[::UNTRAINED_EVERY], clips / "untrained")
+    some = [replace(entry, path=clips / "untrained" / entry.path.name) for entry in entries[::UNTRAINED_EVERY]]
+    return [
+        *through_codecs(entries, find_model(model)[1]),
+        *(Job(entry=e, probes=probes_of(e), source="untrained", conditions=("untrained",)) for e in some),
+    ]
+
+
+def scored(entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> Report:
+    """Reduce outcomes to figures, over all voices and for each; a clip that could not be measured counts as worst."""
+    by_name = {entry.name: entry for entry in entries}
+    found = figures(METRICS, by_name, outcomes, charged=True)
+    return Report(
+        metrics=METRICS,
+        figures=(*found, *_by_voice(by_name, outcomes)),
+        outcomes=tuple(outcomes),
+        entries=by_name,
+        scored="generated",
+        charged=True,
+    )
+
+
+def _by_voice(entries: dict[str, Entry], outcomes: Sequence[Outcome]) -> list[Figure]:
+    voices = sorted({voice_of(entry) for entry in entries.values()} - {""})
+    made = [
+        figure(metric, condition, about(metric, entries, outcomes, condition, voice), charged=True, voice=voice)
+        for metric in METRICS
+        for condition in ("generated", "truth")
+        for voice in voices
+    ]
+    return [one for one in made if one is not None]

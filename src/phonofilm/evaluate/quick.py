@@ -1,4 +1,4 @@
-"""How good a model in training is: a few held-out prompts of the val split, generated and scored in memory."""
+"""Validation in training: a few held-out prompts of the val split, generated and scored in memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 from phonofilm.checkpoints.folder import Checkpoint, Training
 from phonofilm.codecs.loading import load_audio_codec, load_video_codec
 from phonofilm.errors import UserError
-from phonofilm.evaluate.clips import request_of
-from phonofilm.evaluate.heldout import Case, held_out
-from phonofilm.evaluate.metrics import METRICS, measure
-from phonofilm.evaluate.observe import hear, hear_exactly, judge, see
+from phonofilm.evaluate.cases.clips import request_of
+from phonofilm.evaluate.cases.entries import entry_of
+from phonofilm.evaluate.cases.heldout import Case, held_out
+from phonofilm.evaluate.engine import Job, faults, measure_clip
+from phonofilm.evaluate.report.figures import figures
+from phonofilm.evaluate.report.metrics import METRICS
 from phonofilm.generation.pipeline import Pipeline
 from phonofilm.network.backbone import Backbone
 from phonofilm.recipes.experiment import Experiment
@@ -68,21 +70,23 @@ def score_clips(
 ) -> dict[str, float]:
     """Score clips of these cases, one figure per metric of these tiers, and ``WRONG``.
 
-    About 0.3 s a clip. A clip that cannot be measured counts as wrong.
+    About 0.3 s a clip. A clip that cannot be measured counts as wrong; an evaluator that fails raises ``UserError``.
     """
-    listen = hear if "offline" in tiers else hear_exactly
-    observations = [
-        judge(case, see(case, clip.video, clip.fps), listen(case, clip), condition="generated", fps=clip.fps)
-        for case, clip in zip(cases, clips, strict=True)
-    ]
-    figures, wrong = {}, []
-    for metric in METRICS:
-        asked = metric.name in NAMES and metric.name.split(".")[0] in tiers
-        figure = measure(metric, "generated", observations) if asked else None
-        if figure is not None and figure.value is not None:
-            figures[NAMES[metric.name]] = figure.value
-            wrong.append(min(1.0, figure.value if metric.better == "down" else 1 - figure.value))
-    return figures | {WRONG: sum(wrong) / len(wrong)}
+    metrics = [metric for metric in METRICS if metric.name in NAMES and metric.tier in tiers]
+    entries = {case.id: entry_of(case, Path()) for case in cases}
+    outcomes = []
+    for case, clip in zip(cases, clips, strict=True):
+        probes = tuple(dict.fromkeys(metric.probe.name for metric in metrics if metric.about(entries[case.id])))
+        outcomes += measure_clip(Job(entry=entries[case.id], probes=probes), clip)
+    for probe, (why, _) in faults(outcomes).items():
+        raise UserError(f"scoring clips: the evaluator {probe} failed: {why}")
+    found, wrong = {}, []
+    better = {metric.name: metric.better for metric in metrics}
+    for one in figures(metrics, entries, outcomes, charged=True):
+        if one.value is not None:
+            found[NAMES[one.metric]] = one.value
+            wrong.append(min(1.0, one.value if better[one.metric] == "down" else 1 - one.value))
+    return found | {WRONG: sum(wrong) / len(wrong)}
 
 
 def clip_scoring(experiment: Experiment, codecs: Path, *, counts: Mapping[str, int] = COUNTS, batch: int = 4) -> Hook:

@@ -1,6 +1,6 @@
 """CCL's recipes: ``ccl_pocket`` (puppets), ``ccl_study`` (minutes) and ``ccl_paper`` (published size).
 
-A reconstruction: see docs/ccl.md for what is known and what is guessed.
+A reconstruction: see docs/systems/ccl.md for what is known and what is guessed.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from phonofilm.diffusion.guidance import Finish, Guidance, Swap
 from phonofilm.diffusion.sampling import Sampling
 from phonofilm.diffusion.tasks import Kind, Reference, Task, name_of
 from phonofilm.diffusion.tokens import Geometry, Patch, layout_of
-from phonofilm.encoders.text import Encoder, FromFolder
+from phonofilm.encoders.text import Encoder, FromFolder, Frozen
 from phonofilm.encoders.voice import SpeakerEncoder, SpeakerVectors, VoiceEncoder, Voices
 from phonofilm.errors import UserError
 from phonofilm.network.backbone import Backbone
@@ -210,6 +210,11 @@ class Experiment:
         if isinstance(speaker, FromFolder):
             speaker = speaker.at(folder)
         return replace(self, encoders=encoders, speaker_encoder=speaker)
+
+    def on(self, device: str, kept: str = "") -> Experiment:
+        """The same with its frozen text encoders on a device, their features in a folder where one is named."""
+        encoders = {name: e.on(device, kept) if isinstance(e, Frozen) else e for name, e in self.encoders.items()}
+        return replace(self, encoders=encoders)
 
     def speaker_vectors(self, voices: Voices) -> SpeakerVectors:
         """The speaker vectors of reference voices; none where nothing reads them."""

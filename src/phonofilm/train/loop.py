@@ -31,6 +31,8 @@ from phonofilm.train.log import Log
 from phonofilm.train.parallel import World
 
 RUN = "run.json"
+FEATURES = "features"
+"""Inside a cache of latents: what frozen text encoders make of its prompts, each text once."""
 FORMAT = 2
 """Of ``run.json``. Runs that phonofilm 0.1.0 began have none: numbers of network, batch and optimiser, no more."""
 FREE = (
@@ -84,6 +86,8 @@ def train(
         if world.first:
             claim(folder, experiment)
         world.wait()
+        kept = str(dataset.folder / FEATURES) if isinstance(dataset, Cache) else ""
+        experiment = experiment.on(str(world.device), kept)
         learner = start(experiment, world, origin)
         position = Position(step=0, shards=_shards(dataset))
         if done := checkpoint.steps_of(folder):

@@ -1,6 +1,6 @@
 """Studies of CCL's claims: partitioning, context tokens, routing, guidance, exchange; with the blocks they need.
 
-CCL is a reconstruction (docs/ccl.md): what is tried is our reading of the paper.
+CCL is a reconstruction (docs/systems/ccl.md): what is tried is our reading of the paper.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Studies across systems, and what all studies share: the same data, budget, noise levels, losses and text.
 
 A study's first arm is the one that its claim says is best. Each arm is a recipe of its own, named ``study/arm``:
-``phonofilm train --recipe jova_mouth/5``. docs/claims.md lists all studies and what was found.
+``phonofilm train --recipe jova_mouth/5``. docs/results/claims.md lists all studies and what was found.
 """
 
 from __future__ import annotations

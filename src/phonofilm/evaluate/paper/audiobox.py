@@ -23,9 +23,9 @@ from torch.nn.functional import normalize, pad
 
 from phonofilm.codecs.folders import load_strictly
 from phonofilm.errors import UserError
-from phonofilm.evaluate.entries import Entry
+from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.paper.wavlm import BASE, RATE, STRIDE, at_16_khz, layers, our_name
-from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.probes.probe import AUDIO, LIMITS, Found, Measure, Probe, Unmeasured
 from phonofilm.types import Clip
 
 WINDOW = 10 * RATE
@@ -49,6 +49,7 @@ MEASURES = tuple(
         # The authors call complexity a description; papers have counted it either way.
         better="" if axis == "PC" else "up",
         unit="points, about 1 to 10",
+        reads=AUDIO,
         evaluator="Audiobox aesthetics with the user's checkpoint, procedure of audiobox-aesthetics 0.0.4 (2618e9d)",
         package="transformers",
         preparation="mono, 16 kHz (windowed sinc, 6 zero crossings), windows of 10 s, the last one padded and masked",
@@ -175,8 +176,9 @@ def _heads(settings: Mapping[str, Any], path: Path) -> Heads:
 def _read(entry: Entry, clip: Clip) -> Found:
     if clip.seconds > LIMITS.seconds - 1 / clip.fps:
         raise Unmeasured(f"only its first {LIMITS.seconds:g} s were read, and the figure is of the whole sound")
+    net = load_audiobox(entry.weights["audiobox"])
     try:
-        found = points(load_audiobox(entry.weights["audiobox"]), at_16_khz(clip.audio.mean(0), clip.sample_rate))
+        found = points(net, at_16_khz(clip.audio.mean(0), clip.sample_rate))
     except ValueError as error:
         raise Unmeasured(str(error)) from error
     return Found(values={NAMES[axis]: (value, 1.0) for axis, value in found.items()})

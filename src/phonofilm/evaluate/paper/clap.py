@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.errors import UserError
-from phonofilm.evaluate.entries import Entry
-from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.probes.probe import AUDIO, Found, Measure, Probe, Unmeasured
 from phonofilm.files.media import resample
 from phonofilm.types import Clip
 
@@ -31,6 +31,7 @@ SCORE = Measure(
     evaluator="CLAP through transformers with the user's checkpoint, procedure of JavisDiT b505b37",
     package="transformers",
     preparation="mono, 48 kHz (windowed sinc), shorter sound repeated to 10 s; the sound of the prompt as text",
+    reads=AUDIO,
 )
 
 
@@ -63,6 +64,7 @@ def _read(entry: Entry, clip: Clip) -> Found:
     if clip.audio.shape[-1] == 0:
         raise Unmeasured("no sound")
     wave = resample(clip.audio.mean(0), clip.sample_rate, RATE)
+    load_clap(entry.weights["clap"])  # what is no checkpoint is no fault of the clip
     try:
         return Found(values={SCORE.name: (clap_score(entry.weights["clap"], wave, entry.sound), 1.0)})
     except ValueError as error:

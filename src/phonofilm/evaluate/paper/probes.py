@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from phonofilm.evaluate.entries import Entry
-from phonofilm.evaluate.probe import Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.probes.probe import Found, Measure, Probe, Unmeasured
 from phonofilm.files.resample import resample
 from phonofilm.types import Clip
 
@@ -46,8 +46,9 @@ def _read(entry: Entry, clip: Clip) -> Found:
     if clip.audio.shape[-1] == 0:
         raise Unmeasured("no sound")
     wave = resample(clip.audio.mean(0), clip.sample_rate, SAMPLE_RATE)
+    net = load_syncnet(entry.weights["syncnet"])
     try:
-        score = score_crop(load_syncnet(entry.weights["syncnet"]), as_crop(clip.video, clip.fps), wave)
+        score = score_crop(net, as_crop(clip.video, clip.fps), wave)
     except ValueError as error:
         raise Unmeasured(str(error)) from error
     values = {LSE_C.name: score.confidence, LSE_D.name: score.distance, OFFSET.name: 1000 * score.sound_late}

@@ -20,9 +20,9 @@ from torch.nn.functional import cosine_similarity, instance_norm, layer_norm
 from phonofilm.checkpoints.importing import renamed
 from phonofilm.codecs.folders import load_strictly
 from phonofilm.errors import UserError
-from phonofilm.evaluate.entries import Entry
+from phonofilm.evaluate.cases.entries import Entry
 from phonofilm.evaluate.paper.wavlm import LARGE, RATE, at_16_khz, layers, our_name
-from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.probes.probe import AUDIO, LIMITS, Found, Measure, Probe, Unmeasured
 from phonofilm.files.media import Limits, read_wave
 from phonofilm.recipes.wan_names import Rules
 from phonofilm.types import Clip
@@ -46,6 +46,7 @@ SIMILARITY = Measure(
     evaluator="WavLM large with ECAPA-TDNN by the user's checkpoint, procedure of seed-tts-eval 752f429",
     package="transformers",
     preparation="16 kHz (windowed sinc, 6 zero crossings), the clip's channels averaged, the recording's first one",
+    reads=AUDIO,
 )
 
 
@@ -189,8 +190,9 @@ def _read(entry: Entry, clip: Clip) -> Found:
     except (UserError, OSError) as error:
         raise Unmeasured(f"the recording of its voice cannot be read: {error}") from error
     said, asked = at_16_khz(clip.audio.mean(0), clip.sample_rate), at_16_khz(samples[0], rate)
+    net = load_speaker(entry.weights["speaker"])
     try:
-        cosine = similarity(load_speaker(entry.weights["speaker"]), said, asked)
+        cosine = similarity(net, said, asked)
     except ValueError as error:
         raise Unmeasured(str(error)) from error
     return Found(values={SIMILARITY.name: (cosine, 1.0)})

@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from phonofilm.errors import UserError
-from phonofilm.evaluate.entries import Entry
-from phonofilm.evaluate.probe import LIMITS, Found, Measure, Probe, Unmeasured
+from phonofilm.evaluate.cases.entries import Entry
+from phonofilm.evaluate.probes.probe import AUDIO, LIMITS, Found, Measure, Probe, Unmeasured
 from phonofilm.types import Clip
 
 RATE = 16000
@@ -39,6 +39,7 @@ WER = Measure(
     evaluator="Whisper through transformers with the user's checkpoint, procedure of seed-tts-eval 752f429; jiwer",
     package="transformers",
     preparation="mono, 16 kHz by scipy.signal.resample, padded to 30 s; English, transcribe",
+    reads=AUDIO,
 )
 
 
@@ -97,6 +98,7 @@ def _read(entry: Entry, clip: Clip) -> Found:
         raise Unmeasured("no sound")
     if clip.seconds > LIMITS.seconds - 1 / clip.fps:
         raise Unmeasured(f"only its first {LIMITS.seconds:g} s were read: later words would count as missing")
+    load_whisper(entry.weights["whisper"])  # what is no checkpoint is no fault of the clip
     try:
         heard = transcribe(entry.weights["whisper"], clip.audio.mean(0).numpy(), clip.sample_rate)
         return Found(values={WER.name: (word_error_rate(said, heard), 1.0)})

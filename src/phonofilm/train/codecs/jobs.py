@@ -1,4 +1,4 @@
-"""What makes a codec good: losses and scores of the mel autoencoder and of the vocoder; decibels of a picture."""
+"""What makes a codec good: losses and scores of the mel autoencoder; decibels of a picture."""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from phonofilm.codecs.audio import AudioCodec
-from phonofilm.codecs.mel import stft_magnitude
 from phonofilm.train.codecs.fit import CodecJob
 from phonofilm.train.codecs.pool import Pool, segments
-
-RESOLUTIONS = ((256, 64), (512, 128), (1024, 256))
-"""Windows and hops of the spectra that the vocoder is compared on."""
 
 
 def decibels(square: float) -> float:
@@ -74,48 +70,6 @@ def held_waves(pool: Pool, count: int, hop: int) -> Float[Tensor, "B 1 N"]:
     """The sound of the first held-out clips, cut to whole latents."""
     samples = pool.waves.shape[1] // hop * hop
     return torch.from_numpy(np.array(pool.waves[pool.heldout[:count], :samples]))[:, None].float()
-
-
-def spectral_losses(made: Float[Tensor, "B N"], true: Float[Tensor, "B N"]) -> Float[Tensor, ""]:
-    """Spectral convergence and log-magnitude distance, averaged over several resolutions."""
-    total = made.new_zeros(())
-    for size, hop in RESOLUTIONS:
-        window = torch.hann_window(size)
-        a, b = stft_magnitude(made, window, hop), stft_magnitude(true, window, hop)
-        convergence = (a - b).norm() / b.norm().clamp_min(1.0)  # of the batch: silence has no norm
-        total = total + convergence + (a.clamp_min(1e-3).log() - b.clamp_min(1e-3).log()).abs().mean()
-    return total / len(RESOLUTIONS)
-
-
-def vocoder_job(codec: AudioCodec, pool: Pool, *, batch: int, columns: int, scored: int) -> CodecJob:
-    """Train the vocoder, half on mels of the sound itself, half on mels that came through the autoencoder."""
-    codec.requires_grad_(False).vocoder.requires_grad_(True)
-    step = codec.hop // 2
-    edge = codec.mel.n_fft // step  # columns at the ends of a segment see its reflection, so they are left out
-
-    def losses(network: nn.Module, done: float, rng: np.random.Generator) -> dict[str, Tensor]:
-        assert isinstance(network, AudioCodec)
-        wave = segments(pool, rng, samples=(columns + 2 * edge) * step, batch=batch)
-        with torch.no_grad():
-            mel = network.listen(wave)
-            through = network.spectrum(network.posterior(mel)[0])
-            mel = torch.where(torch.rand(batch, 1, 1) < 0.5, mel, through)[..., edge:-edge]
-            wave = wave[:, 0, edge * step : -edge * step]
-        made = network.vocoder(mel).sample[:, 0]
-        return {
-            "stft": spectral_losses(made, wave),
-            "mel": 2 * (network.mel(made) - network.mel(wave)).abs().mean(),
-        }
-
-    @torch.no_grad()
-    def score(network: nn.Module) -> dict[str, float]:
-        assert isinstance(network, AudioCodec)
-        wave = held_waves(pool, scored, network.hop)
-        made = network.vocoder(network.spectrum(network.posterior(network.listen(wave))[0])).sample
-        error = (network.listen(made) - network.listen(wave)).abs().mean().item()
-        return {"close": -error, "stft": spectral_losses(made[:, 0], wave[:, 0]).item()}
-
-    return CodecJob(network=codec, losses=losses, score=score)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,20 @@ def _corner(box: np.ndarray, side: int, size: int, rng: np.random.Generator) -> 
         middle = (box[:2] + box[2:] - size) / 2 + rng.integers(-size // 4, size // 4 + 1, 2)
         left, top = np.clip(middle, 0, free)
     return int(left), int(top)
+
+
+def pool_scripts(count: int, held: int) -> list[Script]:
+    """Mostly speakers, some bouncing balls, a few of the other stages; the last ``held`` are validation clips."""
+    from phonofilm.puppets.script import write_script  # here: training reads what was drawn, without puppets
+
+    scripts = []
+    for seed in range(count):
+        rng, split = random.Random(seed), "train" if seed < count - held else "val"
+        share = rng.random()
+        other = rng.choice(("dialogue", "keyboard", "rain"))
+        stage = "speaker" if share < 0.78 else "ball" if share < 0.92 else other
+        scripts.append(write_script(seed, split=split, stage=stage))
+    return scripts
 
 
 def write_pool(folder: Path, scripts: Sequence[Script], *, size: int, say: Callable[[str], None] = print) -> None:

@@ -1,0 +1,1 @@
+"""What signal processing reads from pictures and sounds, whatever was asked for."""

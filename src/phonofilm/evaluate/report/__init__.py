@@ -1,0 +1,1 @@
+"""From outcomes of single clips to figures with intervals, tables and pages."""
