@@ -174,7 +174,6 @@ class Audio(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """Length."""
         return self.samples.shape[-1] / self.sample_rate
 
 
@@ -278,14 +277,10 @@ class AVOutput:
 class Batch:
     """Clean tokens for training, with what losses need to know."""
 
-    _static: ClassVar = ("layout",)
-
     video: Float[Tensor, "B V Cv"]
     audio: Float[Tensor, "B A Ca"]
-    cond: dict[str, Tokens]
     regions: dict[str, Float[Tensor, "B S K"]]
     """Per token shares of a region (mouth, face); they went through the same patchify as the latents."""
-    layout: Layout
 
 
 Model = Callable[[AVInput], AVOutput]

@@ -10,7 +10,8 @@ import pytest
 import study_blocks
 import torch
 
-from phonofilm.checkpoints.folder import load_strictly, pack, unpack
+from phonofilm.checkpoints.folder import pack, unpack
+from phonofilm.codecs.folders import load_strictly
 from phonofilm.diffusion.flow import velocity
 from phonofilm.diffusion.guidance import Skipping, unlinked
 from phonofilm.diffusion.losses import FlowLoss, total
@@ -80,6 +81,7 @@ def test_there_are_recipes():
     assert RECIPES
 
 
+@pytest.mark.quick
 def test_output_has_the_shape_of_the_input(experiment, backbone):
     input, _ = made(experiment)
     output = backbone(input)
@@ -96,7 +98,10 @@ def test_wrong_channels_are_refused(experiment, backbone):
         backbone(wrong)
 
 
-@pytest.mark.parametrize("links", [Links(False, False), Links(True, False), Links(False, True), Links(True, True)])
+@pytest.mark.parametrize(
+    "links",
+    [pytest.param(Links(False, False), marks=pytest.mark.quick), Links(True, False), Links(False, True), Links()],
+)
 def test_a_closed_link_has_no_influence_and_an_open_one_has(experiment, backbone, links):
     input = replace(made(experiment)[0], links=links)
     plain = backbone(input)
@@ -118,7 +123,7 @@ def test_given_tokens_do_not_move(experiment, backbone, task, sampler):
 def test_given_tokens_are_out_of_the_loss(experiment, backbone, task):
     input, clean = made(experiment, task)
     output = backbone(input)
-    batch = Batch(video=clean.video, audio=clean.audio, cond={}, regions={}, layout=LAYOUT)
+    batch = Batch(video=clean.video, audio=clean.audio, regions={})
     terms = FlowLoss()(input, output, batch, 0)
     marred = AVOutput(
         video=torch.where(input.video.given.unsqueeze(-1), 7.0, output.video),
@@ -163,7 +168,7 @@ def test_every_parameter_that_serves_gets_a_gradient(experiment, backbone, task)
     input, clean = made(experiment, task)
     backbone.zero_grad()
     output = backbone(input)
-    batch = Batch(video=clean.video, audio=clean.audio, cond={}, regions={}, layout=LAYOUT)
+    batch = Batch(video=clean.video, audio=clean.audio, regions={})
     total(FlowLoss()(input, output, batch, 0)).backward()
     grads = {name: parameter.grad for name, parameter in backbone.named_parameters()}
     assert all(grad is None or grad.isfinite().all() for grad in grads.values())
@@ -206,7 +211,7 @@ def test_exact_velocity_and_one_step_give_the_data(experiment):
     done = euler(exact, input, sigmas(1))
     torch.testing.assert_close(done.video.x, clean.video)
     torch.testing.assert_close(done.audio.x, clean.audio)
-    batch = Batch(video=clean.video, audio=clean.audio, cond={}, regions={}, layout=LAYOUT)
+    batch = Batch(video=clean.video, audio=clean.audio, regions={})
     assert total(FlowLoss()(input, exact(input), batch, 0)).item() == 0.0
 
 

@@ -65,7 +65,7 @@ def losses(name):
         name: (torch.rand(2, LAYOUT.video.tokens, cells, generator=generator) > 0.7).float()
         for name in experiment.regions
     }
-    batch = Batch(video=clean.video, audio=clean.audio, cond=cond, regions=regions, layout=LAYOUT)
+    batch = Batch(video=clean.video, audio=clean.audio, regions=regions)
     found = []
     for step in range(10):
         noise = Pair(*(torch.randn(2, *size, generator=generator) for size in sizes))

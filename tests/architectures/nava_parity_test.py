@@ -1,12 +1,9 @@
 """The release's numbers on random weights (tests/golden/nava_official.md), and completeness of its table of names."""
 
-import json
-import re
-from pathlib import Path
-
 import pytest
 import torch
 from nava_small import network, small
+from release_names import GOLDEN, check_wan, official, shapes_of, sizes
 from safetensors.torch import load_file, save_file
 
 from phonofilm.architectures.nava import TimbreInContext
@@ -14,10 +11,9 @@ from phonofilm.checkpoints.folder import WEIGHTS, load_shards
 from phonofilm.checkpoints.importing import import_weights, renamed
 from phonofilm.diffusion.tokens import patchify, positions
 from phonofilm.files.safetensors_index import shards
-from phonofilm.recipes.nava import FRESH, RENAMES, WAN, nava_paper, nava_release
+from phonofilm.recipes.nava import nava_paper, nava_release
 from phonofilm.types import CLOSED, AVInput, Grid, Links, Stream, Tokens
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = {  # image, links, voice
     "text": (False, Links(), False),
     "closed": (False, CLOSED, False),
@@ -115,40 +111,21 @@ def test_an_added_voice_gives_other_numbers(golden, folder):
         assert max(apart(golden, ours(made(golden, "voice")), "voice")) > 1e-3
 
 
-def official():
-    content = json.loads((GOLDEN / "nava_official_names.json").read_text())
-    for name, shape in content["shapes"].items():
-        for block in range(content["blocks"].get(name.split(".")[0], 1)):
-            yield name.replace("*", str(block)), tuple(shape)
-
-
 @pytest.fixture(scope="module")
 def own():
-    with torch.device("meta"):
-        return {name: t.shape.numel() for name, t in nava_paper().model.build().state_dict().items()}
+    return shapes_of(nava_paper())
 
 
 def test_the_published_size(own):
-    assert sum(own.values()) == 6_296_995_520
-    assert sum(torch.Size(shape).numel() for _, shape in official()) == 6_296_995_520
+    assert sum(sizes(own).values()) == sum(sizes(dict(official("nava"))).values()) == 6_296_995_520
 
 
 def test_the_table_covers_the_whole_release(own):
-    found = {renamed(name, RENAMES): torch.Size(shape).numel() for name, shape in official()}
-    assert found == own
-    assert len(found) == sum(1 for _ in official())
+    table = nava_paper().names.release
+    found = sizes({renamed(name, table): shape for name, shape in official("nava")})
+    assert found == sizes(own)
+    assert len(found) == sum(1 for _ in official("nava"))
 
 
 def test_wan_and_what_is_fresh_cover_the_network_once(own):
-    from diffusers import WanTransformer3DModel
-
-    from phonofilm.recipes.wan_names import DIFFUSERS
-
-    with torch.device("meta"):
-        wan = WanTransformer3DModel(
-            num_attention_heads=24, in_channels=48, out_channels=48, ffn_dim=14336, num_layers=30, text_dim=4096
-        )
-    found = {renamed(name, DIFFUSERS + WAN): t.numel() for name, t in wan.state_dict().items()}
-    fresh = {name for name in own if any(re.search(rule, name) for rule in FRESH)}
-    assert not fresh & found.keys()
-    assert found == {name: count for name, count in own.items() if name not in fresh}
+    check_wan(own, nava_paper().names)

@@ -186,7 +186,7 @@ def test_weights_of_noise_levels():
 
 def test_the_loss_weighs_samples_by_their_level():
     input, clean = made(sigma=0.5)
-    batch = Batch(video=clean.video, audio=clean.audio, cond={}, regions={}, layout=LAYOUT)
+    batch = Batch(video=clean.video, audio=clean.audio, regions={})
     still = AVOutput(video=torch.zeros(1, 12, 12), audio=torch.zeros(1, 9, 4))
     terms = FlowLoss(audio=0.2, levels=Bell())(input, still, batch, 0)
     weight = Bell()(torch.tensor([0.5])).item()

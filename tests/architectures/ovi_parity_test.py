@@ -1,21 +1,18 @@
 """The release's numbers on random weights (tests/golden/ovi_official.md), and completeness of its table of names."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 from ovi_small import small
+from release_names import GOLDEN, check_wan, official, shapes_of, sizes
 from safetensors.torch import load_file, save_file
 
 from phonofilm.checkpoints.folder import WEIGHTS, load_shards
 from phonofilm.checkpoints.importing import import_weights, renamed
 from phonofilm.diffusion.tokens import patchify, positions
 from phonofilm.files.safetensors_index import shards
-from phonofilm.recipes.ovi import FRESH, RENAMES, WAN, ovi_paper
+from phonofilm.recipes.ovi import ovi_paper
 from phonofilm.types import CLOSED, AVInput, Grid, Links, Stream, Tokens
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 OPEN = Links(True, True)
 
 
@@ -84,40 +81,21 @@ def test_other_cases_are_far_away(golden, backbone):
         assert distance(output.video, patchify(golden[f"{name}.video"], (2, 2))) > 1e-2
 
 
-def official():
-    content = json.loads((GOLDEN / "ovi_official_names.json").read_text())
-    for name, shape in content["shapes"].items():
-        for block in range(content["blocks"]) if "*" in name else (0,):
-            yield name.replace("*", str(block)), tuple(shape)
-
-
 @pytest.fixture(scope="module")
 def own():
-    with torch.device("meta"):
-        return {name: t.shape.numel() for name, t in ovi_paper().model.build().state_dict().items()}
+    return shapes_of(ovi_paper())
 
 
 def test_the_table_covers_the_whole_release(own):
-    found = {renamed(name, RENAMES): torch.Size(shape).numel() for name, shape in official()}
-    assert found == own
-    assert len(found) == sum(1 for _ in official())
+    table = ovi_paper().names.release
+    found = sizes({renamed(name, table): shape for name, shape in official("ovi")})
+    assert found == sizes(own)
+    assert len(found) == sum(1 for _ in official("ovi"))
 
 
 def test_wan_and_what_is_fresh_cover_the_network_once(own):
-    import re
-
-    from diffusers import WanTransformer3DModel
-
-    from phonofilm.recipes.wan_names import DIFFUSERS
-
-    with torch.device("meta"):
-        wan = WanTransformer3DModel(
-            num_attention_heads=24, in_channels=48, out_channels=48, ffn_dim=14336, num_layers=30, text_dim=4096
-        )
-    found = {renamed(name, DIFFUSERS + WAN): t.numel() for name, t in wan.state_dict().items()}
-    fresh = {name for name in own if any(re.search(rule, name) for rule in FRESH)}
-    assert not fresh & found.keys()
-    assert found == {name: count for name, count in own.items() if name not in fresh}
-    original = {n.removeprefix("video_model.") for n, _ in official() if n.startswith("video_model.")}
+    names = ovi_paper().names
+    found = check_wan(own, names)
+    original = {n.removeprefix("video_model.") for n, _ in official("ovi") if n.startswith("video_model.")}
     original = {n.replace("modulation.modulation", "modulation") for n in original if "fusion" not in n}
-    assert {renamed(name, WAN) for name in original} == found.keys()
+    assert {renamed(name, names.wan) for name in original} == found

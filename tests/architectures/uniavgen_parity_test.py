@@ -1,27 +1,23 @@
 """The release's numbers on random weights (tests/golden/uniavgen_official.md), and completeness of its names."""
 
-import json
-import math
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from release_names import GOLDEN, check_wan, official, shapes_of, sizes
 from safetensors.torch import load_file
 
 from phonofilm.architectures.uniavgen import Interaction, InteractionLayer, PairedLayer, UniAVGen
-from phonofilm.checkpoints.folder import load_strictly
 from phonofilm.checkpoints.importing import changed, renamed
+from phonofilm.codecs.folders import load_strictly
 from phonofilm.diffusion.tokens import patchify, positions
 from phonofilm.network.alignment import Ramp, ReleasedRamp
 from phonofilm.network.context import CharacterText
 from phonofilm.network.layers import Rope
 from phonofilm.network.ports import MLPEmbed, StreamConfig, WanTime
-from phonofilm.recipes.uniavgen import FRESH, RENAMES, WAN, released_interaction, uniavgen_paper, uniavgen_paper_stage2
+from phonofilm.recipes.uniavgen import released_interaction, uniavgen_paper, uniavgen_paper_stage2
 from phonofilm.types import CLOSED, AVInput, Grid, IndexClock, Links, Stream, Tokens
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 VIDEO, AUDIO = Grid(4, 2, 3, 1 / 16, 4 / 16), Grid(31, 1, 1, 0.026, 0.026)
 
 
@@ -52,10 +48,10 @@ def backbone(golden):
         layers=(InteractionLayer, PairedLayer, InteractionLayer),
         interaction=interaction,
     ).build()
-    weights = {}
+    table, weights = uniavgen_paper().names.release, {}
     for name, tensor in golden.items():
         if name.startswith("weights."):
-            ours = renamed(name.removeprefix("weights."), RENAMES)
+            ours = renamed(name.removeprefix("weights."), table)
             weights[ours] = changed(ours, tensor, 4)
     load_strictly(network, weights, where="golden")
     return network.eval()
@@ -145,47 +141,27 @@ def test_the_releases_blend_with_its_last_tokens_and_its_rounding(golden, precis
     assert all(sum(shares) == pytest.approx(1) for _, shares in Ramp()(video, audio))
 
 
-def official():
-    content = json.loads((GOLDEN / "uniavgen_official_names.json").read_text())
-    for name, shape in content["shapes"].items():
-        for block in range(content["blocks"][name.split(".")[0]]) if "*" in name else (0,):
-            yield name.replace("*", str(block)), tuple(shape)
-
-
 @pytest.fixture(scope="module")
 def own():
-    with torch.device("meta"):
-        return {name: tuple(t.shape) for name, t in uniavgen_paper().model.build().state_dict().items()}
+    return shapes_of(uniavgen_paper())
 
 
 def test_the_table_covers_the_whole_release(own):
-    found = {}
-    for name, shape in official():
-        ours = renamed(name, RENAMES)
+    table, found = uniavgen_paper().names.release, {}
+    for name, shape in official("uniavgen"):
+        ours = renamed(name, table)
         assert ours not in found
         found[ours] = tuple(changed(ours, torch.empty(shape, device="meta"), 4).shape)
     assert found == own
-    assert sum(map(math.prod, own.values())) == 7_056_424_223
+    assert sum(sizes(own).values()) == 7_056_424_223
 
 
 def test_training_has_the_same_network_without_the_releases_quirks(own):
     model = uniavgen_paper_stage2().model
-    with torch.device("meta"):
-        assert {name: tuple(t.shape) for name, t in model.build().state_dict().items()} == own
+    assert shapes_of(uniavgen_paper_stage2()) == own
     assert not isinstance(model.interaction.seen, ReleasedRamp)
     assert isinstance(uniavgen_paper().model.interaction, Interaction)
 
 
 def test_wan_and_what_is_fresh_cover_the_network_once(own):
-    from diffusers import WanTransformer3DModel
-
-    from phonofilm.recipes.wan_names import DIFFUSERS
-
-    with torch.device("meta"):
-        wan = WanTransformer3DModel(
-            num_attention_heads=24, in_channels=48, out_channels=48, ffn_dim=14336, num_layers=30, text_dim=4096
-        )
-    found = {renamed(name, DIFFUSERS + WAN): t.numel() for name, t in wan.state_dict().items()}
-    fresh = {name for name in own if any(re.search(rule, name) for rule in FRESH)}
-    assert not fresh & found.keys()
-    assert found == {name: math.prod(shape) for name, shape in own.items() if name not in fresh}
+    check_wan(own, uniavgen_paper().names)

@@ -268,9 +268,7 @@ def test_the_face_loss_is_a_mean_square_that_fades():
     region = torch.zeros(1, 12, 4)
     region[:, 0] = 1.0
     region[:, 1, :2] = 1.0
-    batch = Batch(
-        video=input.video.x, audio=input.audio.x, cond={}, regions={"face": region}, layout=Layout(VIDEO, AUDIO)
-    )
+    batch = Batch(video=input.video.x, audio=input.audio.x, regions={"face": region})
     masks = {"face.0": torch.zeros(1, 12), "face.1": torch.full((1, 12), 0.5), "other": torch.ones(1)}
     output = AVOutput(video=input.video.x, audio=input.audio.x, aux=masks)
     loss = FaceLoss(weight=0.1, horizon=100)

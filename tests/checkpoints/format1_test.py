@@ -10,6 +10,8 @@ from phonofilm.checkpoints.format1 import format1_numbers
 from phonofilm.network.ports import ConvEmbed, Data, DiTTime, MLPEmbed, Pooled, StreamConfig, WanTime
 from phonofilm.recipes.lookup import find_recipe
 
+pytestmark = pytest.mark.quick
+
 JOVA, OVI = "jova_study", "ovi_study"
 ROPE = {"sizes": (32, 16, 16), "scale": (32.0, 1.0, 1.0), "theta": 100.0}
 FLAT = {"width": 128, "heads": 2, "beside": 0, "rope": ROPE}

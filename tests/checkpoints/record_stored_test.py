@@ -20,6 +20,8 @@ from phonofilm.recipes.experiment import Dropout, as_it_is
 from phonofilm.recipes.record import record
 from phonofilm.train.loop import RUN, claim
 
+pytestmark = pytest.mark.quick
+
 RECIPE = "models:every_task"
 
 

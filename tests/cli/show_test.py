@@ -9,6 +9,8 @@ from phonofilm.files.media import write_clip
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Clip
 
+pytestmark = pytest.mark.quick
+
 
 def test_a_recipe():
     text = show("jova_study")

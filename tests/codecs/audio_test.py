@@ -1,35 +1,19 @@
 import librosa
 import pytest
 import torch
+from models import THIN_VAE, THIN_VOCODER
 
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.mel import FLOOR, LogMel, filterbank, hz_to_mel, mel_to_hz
 from phonofilm.recipes import pocket as pocket_codecs
 
-VAE = {
-    "mel_bins": 80,
-    "latent_channels": 20,
-    "hidden_channels": 8,
-    "channel_multipliers": (1, 2),
-    "layers_per_block": 1,
-    "sample_rate": 16000,
-    "n_fft": 1024,
-    "hop_length": 256,
-}
-VOCODER = {
-    "num_mels": 80,
-    "upsample_initial_channel": 8,
-    "upsample_rates": (16, 16),
-    "upsample_kernel_sizes": (32, 32),
-    "resblock_kernel_sizes": (3,),
-    "resblock_dilation_sizes": ((1,),),
-}
+pytestmark = pytest.mark.quick
 
 
 @pytest.fixture
 def codec():
     torch.manual_seed(0)
-    return AudioCodec.build(VAE, VOCODER).eval().requires_grad_(False)
+    return AudioCodec.build(THIN_VAE, THIN_VOCODER).eval().requires_grad_(False)
 
 
 @pytest.fixture
@@ -122,7 +106,7 @@ def test_half_precision_on_disk_loads_strictly(codec, wave, tmp_path):
 
 def test_networks_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="64 samples per mel column, the VAE takes 256"):
-        AudioCodec.build(VAE, {**VOCODER, "upsample_rates": (8, 8), "upsample_kernel_sizes": (16, 16)})
+        AudioCodec.build(THIN_VAE, {**THIN_VOCODER, "upsample_rates": (8, 8), "upsample_kernel_sizes": (16, 16)})
 
 
 def test_too_short_a_sound_is_refused(codec):

@@ -8,6 +8,8 @@ import torch
 from phonofilm.codecs.griffin_lim import GriffinLimVocoder
 from phonofilm.codecs.mel import LogMel
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture(scope="module")
 def vocoder():

@@ -11,6 +11,8 @@ from phonofilm.codecs.ltx2_audio import FLOOR, LTX2AudioCodec
 from phonofilm.codecs.mel import LogMel
 from phonofilm.recipes import published
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture(scope="module")
 def codec():

@@ -4,6 +4,8 @@ from diffusers import AutoencoderKLWan
 
 from phonofilm.codecs.video import VideoCodec
 
+pytestmark = pytest.mark.quick
+
 TINY = {
     "latent_channels": 4,
     "patch_size": 4,

@@ -7,12 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 from comparing import TERMS, heavy, light, opened, study, unguided, write_place
+from extras import needed
 from filelock import FileLock
 from training import Noise
 
-pytest.importorskip("espeakng_loader")
-pytest.importorskip("librosa")
-pytest.importorskip("pocketsphinx")
+needed("espeakng_loader", "librosa", "pocketsphinx")
 
 from phonofilm.checkpoints.folder import read_weights
 from phonofilm.cli import main

@@ -16,6 +16,8 @@ from phonofilm.evaluate.engine import Outcome
 from phonofilm.evaluate.report.metrics import METRICS
 from phonofilm.evaluate.report.statistics import interval, mean_known, reduce_parts, resample_seeds
 
+pytestmark = pytest.mark.quick
+
 BY_NAME = {metric.name: metric for metric in METRICS}
 LIPS, WER, LATE = (BY_NAME[name] for name in ("exact.lip_corr", "offline.wer_grid", "exact.lip_offset_ms"))
 WORDS = " ".join(["word"] * 10)

@@ -14,6 +14,8 @@ from phonofilm.data.puppets import Puppets, box_region
 from phonofilm.errors import UserError
 from phonofilm.recipes.lookup import find_recipe
 
+pytestmark = pytest.mark.quick
+
 META = Meta(
     geometry=GEOMETRY, codes=CODES, codec="0123", recipe="tiny", regions=("sounding",), source={"split": "train"}
 )

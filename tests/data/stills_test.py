@@ -6,6 +6,8 @@ from training import Noise
 
 from phonofilm.data.stills import LENGTH, Stills
 
+pytestmark = pytest.mark.quick
+
 
 def test_every_clip_gives_a_still():
     clips = Noise()

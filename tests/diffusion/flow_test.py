@@ -7,6 +7,8 @@ import torch
 
 from phonofilm.diffusion.flow import SIGMA_MIN, LogitNormal, Mode, Uniform, interpolate, shift, velocity
 
+pytestmark = pytest.mark.quick
+
 
 def test_the_path_runs_from_data_to_noise():
     data, noise = torch.randn(3, 4, 5), torch.randn(3, 4, 5)

@@ -7,6 +7,8 @@ from phonofilm.diffusion.guidance import Both, Guidance, Skipping, Swap, guided,
 from phonofilm.diffusion.tasks import T2AV, Pair, compose
 from phonofilm.types import CLOSED, AVOutput, Grid, Layout, Tokens
 
+pytestmark = pytest.mark.quick
+
 LAYOUT = Layout(Grid(2, 1, 1, 1 / 24, 4 / 24), Grid(3, 1, 1, 0.032, 0.032))
 
 

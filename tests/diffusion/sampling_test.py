@@ -7,6 +7,8 @@ from phonofilm.diffusion.sampling import Sampling, counted, euler, from_schedule
 from phonofilm.diffusion.tasks import I2AV, Pair, compose
 from phonofilm.types import AVOutput, Grid, Layout
 
+pytestmark = pytest.mark.quick
+
 LAYOUT = Layout(Grid(2, 1, 1, 1 / 24, 4 / 24), Grid(3, 1, 1, 0.032, 0.032))
 
 

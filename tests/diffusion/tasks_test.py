@@ -33,6 +33,8 @@ from phonofilm.errors import UserError
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import CLOSED, Audio, AVOutput, Batch, Grid, Layout, Prompt, Span
 
+pytestmark = pytest.mark.quick
+
 LAYOUT = Layout(Grid(4, 2, 2, 1 / 24, 4 / 24), Grid(20, 1, 1, 0.032, 0.032))
 
 
@@ -126,7 +128,7 @@ def test_a_portrait_stands_behind_the_picture_once_more():
     # A latent frame before the clip, with the rows and columns of the first one.
     assert torch.equal(input.video.pos[:, 16:, 1:], input.video.pos[:, :4, 1:])
     torch.testing.assert_close(input.video.pos[0, 16:, 0], torch.full((4,), -LAYOUT.video.step))
-    batch = Batch(video=clean.video, audio=clean.audio, cond={}, regions={}, layout=LAYOUT)
+    batch = Batch(video=clean.video, audio=clean.audio, regions={})
     output = AVOutput(video=noise.video.new_zeros(2, 20, 6), audio=clean.audio)
     marred = replace(output, video=torch.where(input.video.given[..., None], 7.0, output.video))
     assert FlowLoss()(input, output, batch, 0) == FlowLoss()(input, marred, batch, 0)

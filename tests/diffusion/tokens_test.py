@@ -6,6 +6,8 @@ import torch
 from phonofilm.diffusion.tokens import Geometry, audio_latents, audio_tokens, layout_of, patchify, positions, unpatchify
 from phonofilm.types import CENTRE, Grid, IndexClock
 
+pytestmark = pytest.mark.quick
+
 
 class Video:
     temporal_stride, spatial_stride = 4, 16

@@ -9,6 +9,8 @@ from phonofilm.encoders.trained_speaker import TrainedSpeaker
 from phonofilm.errors import UserError
 from phonofilm.types import Audio, Prompt
 
+pytestmark = pytest.mark.quick
+
 PROMPT = Prompt(scene="A woman,  red hair", sound="a high voice", speech=(("left", "Hi."), ("right", "Bye.")))
 
 

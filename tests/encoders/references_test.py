@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from extras import needed
 from models import listening
 from training import AUDIO, CODES, GEOMETRY, Noise, tiny
 
-pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[puppets]")
+needed("espeakng_loader")
 
 from phonofilm.checkpoints.folder import Checkpoint, Training
 from phonofilm.data.cache import Cache, Meta, shard_path, write_shard
@@ -29,6 +30,8 @@ from phonofilm.puppets.voice import speak
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.train import draw
 from phonofilm.types import Audio, Request
+
+pytestmark = pytest.mark.quick
 
 SHORT = Reference(seconds=0.1, silence=0.03)
 LISTENING = listening()

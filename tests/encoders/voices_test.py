@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from extras import needed
 from models import TRAINING, speaking, write_model
 from training import CODES, GEOMETRY, Noise
 
-pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[puppets]")
+needed("espeakng_loader")
 
 from phonofilm.cli import main
 from phonofilm.cli.generate import read_requests
@@ -28,6 +29,8 @@ from phonofilm.puppets.voice import VOICES, speak
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.train import draw
 from phonofilm.types import Audio, AVOutput, Prompt
+
+pytestmark = pytest.mark.quick
 
 HEAR = PitchAndCepstrum()
 TWO = Prompt(speech=(("left", "bin blue"), ("right", "set red"), ("left", "now")))
@@ -103,7 +106,7 @@ def test_a_sentence_of_another_split_is_never_taken(monkeypatch):
 
 
 def test_prompts_with_voices_follow_the_clips_of_a_corpus(tmp_path, capsys):
-    pytest.importorskip("pyarrow")
+    needed("pyarrow")
     make(tmp_path, Corpus(clips=1, stages={"dialogue": 1.0}, size=32))
     main(["puppets", "prompts", str(tmp_path)])
     assert capsys.readouterr().out.endswith("1 prompts with voices\n")

@@ -4,10 +4,9 @@ import json
 import sys
 
 import pytest
+from extras import needed
 
-pytest.importorskip("espeakng_loader")
-pytest.importorskip("librosa")
-pytest.importorskip("pocketsphinx")
+needed("espeakng_loader", "librosa", "pocketsphinx")
 
 from phonofilm.cli import main
 from phonofilm.errors import UserError

@@ -3,11 +3,10 @@ import sys
 from collections import Counter
 
 import pytest
+from extras import needed
 from training import Noise, tiny
 
-pytest.importorskip("espeakng_loader")
-pytest.importorskip("librosa")
-pytest.importorskip("pocketsphinx")
+needed("espeakng_loader", "librosa", "pocketsphinx")
 
 from phonofilm.errors import UserError
 from phonofilm.evaluate.cases import controls
@@ -69,7 +68,7 @@ def test_an_evaluator_that_fails_is_no_wrong_clip(truth, monkeypatch):
 
 
 def test_figures_of_scored_clips_land_in_the_log_and_in_tensorboard(truth, tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    accumulator = needed("tensorboard.backend.event_processing.event_accumulator")
     (*_, case), (*_, clip) = truth
     watch = Watch(every=(lambda step, backbone: score_clips([case], [clip]),), best=WRONG)
     train(tiny(steps=2, sample_every=1), Noise(), tmp_path, watch=watch, origin=Origin(device="cpu"))

@@ -31,6 +31,8 @@ from phonofilm.generation.prompts import straight
 from phonofilm.generation.request import count
 from phonofilm.types import Clip, Prompt, Request
 
+pytestmark = pytest.mark.quick
+
 CASES = Path(__file__).parents[1] / "cases"
 MILLISECOND = Fraction(1, 1000)
 

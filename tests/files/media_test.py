@@ -24,6 +24,8 @@ from phonofilm.files.media import (
 )
 from phonofilm.types import Clip
 
+pytestmark = pytest.mark.quick
+
 CLIPS = Path(__file__).parents[3] / "shared" / "clips"
 FRAMES = 49
 

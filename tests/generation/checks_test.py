@@ -8,6 +8,8 @@ import torch
 from phonofilm.generation.checks import audio_findings
 from phonofilm.types import Clip
 
+pytestmark = pytest.mark.quick
+
 RATE = 16000
 
 

@@ -16,6 +16,8 @@ from phonofilm.generation.request import check_request
 from phonofilm.recipes.lookup import recipes_with_voices
 from phonofilm.types import Audio, Clip, Prompt, Request
 
+pytestmark = pytest.mark.quick
+
 WOMAN = Prompt(scene="a woman", speech=(("", "set white"),))
 FRAMES, RATE = 17, 16000
 SAMPLES = round(FRAMES / 24 * RATE)

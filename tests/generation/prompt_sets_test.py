@@ -14,6 +14,8 @@ from phonofilm.files.media import write_wave
 from phonofilm.generation.prompt_sets import portraits, seed_tts, verse_bench, write_rows
 from phonofilm.generation.prompts import line_of, speech_of
 
+pytestmark = pytest.mark.quick
+
 ITEM = {
     "video_prompt": "A young boy is sitting on a couch.\n He sings.",
     "audio_prompt": ["Guitar music, singing", "applause"],

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from phonofilm.errors import UserError
 from phonofilm.generation.prompts import is_name, line_of, prompt_of_line, speaker_of, speech_of, straight, voice_of
 
+pytestmark = pytest.mark.quick
+
 WORDS = st.lists(st.from_regex(r"[^\W_]+('[^\W_]+)?", fullmatch=True), min_size=1, max_size=6).map(" ".join)
 NAMES = st.from_regex(r"[^\W\d_][^\W_]{0,8}", fullmatch=True).map(straight).filter(is_name)
 PAIRS = ['""', "“”", "„“", "„”", "«»", "»«", "»»", "‹›", "''", "‘’", "‚‘", "「」", "『』", "＂＂"]

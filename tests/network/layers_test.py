@@ -9,6 +9,8 @@ from phonofilm.network.layers import Modulation, Rope, TimeEmbedding, attend, ro
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Prompt
 
+pytestmark = pytest.mark.quick
+
 
 def test_rotation_depends_on_distance_alone():
     spec = Rope(sizes=(8, 4, 4), scale=(6.0, 1.0, 1.0))

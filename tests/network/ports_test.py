@@ -26,6 +26,8 @@ from phonofilm.network.ports import (
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Grid, Stream
 
+pytestmark = pytest.mark.quick
+
 WIDTH, FRAMES, REFERENCES, TEXT = 16, 5, 2, 6
 CONFIG = StreamConfig(
     channels=4, beside=2, width=WIDTH, heads=2, mlp=8, rope=Rope(sizes=(4, 2, 2)), time=DiTTime(width=12)

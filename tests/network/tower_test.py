@@ -12,6 +12,8 @@ from phonofilm.network.layers import Rope, RotaryCrossAttention, rope
 from phonofilm.network.ports import StreamConfig, WanTime
 from phonofilm.types import Grid
 
+pytestmark = pytest.mark.quick
+
 CONFIG = StreamConfig(width=32, heads=2, mlp=48, channels=4, rope=Rope(sizes=(8, 4, 4)), time=WanTime())
 NAMES = {  # ours to diffusers'
     "modulation.table": "scale_shift_table",

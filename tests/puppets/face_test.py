@@ -8,6 +8,8 @@ from drawing import LOOK, MAN, play
 
 from phonofilm.puppets import face, paint, sdf, stage
 
+pytestmark = pytest.mark.quick
+
 
 def near(video, colour, reach=40.0):
     """Which pixels have about this colour."""

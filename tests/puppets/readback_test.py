@@ -11,6 +11,8 @@ from phonofilm.puppets import looks, readback, stage
 from phonofilm.puppets.looks import Look
 from phonofilm.types import Clip
 
+pytestmark = pytest.mark.quick
+
 
 def some_look(seed):
     rng = random.Random(seed)

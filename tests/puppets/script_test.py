@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from extras import needed
 
-pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[puppets]")
+needed("espeakng_loader")
 
 from phonofilm.files.loudness import LEVEL
 from phonofilm.puppets import captions, grammars, looks
@@ -227,7 +228,7 @@ def test_all_words_have_a_mouth():
 
 @pytest.mark.parametrize("name", grammars.GRAMMARS)
 def test_pocketsphinx_reads_the_grammar_and_knows_its_words(name):
-    pocketsphinx = pytest.importorskip("pocketsphinx")
+    pocketsphinx = needed("pocketsphinx")
     grammar = grammars.GRAMMARS[name]
     decoder = pocketsphinx.Decoder(lm=None, loglevel="FATAL")
     assert [word for word in grammars.words(grammar) if decoder.lookup_word(word) is None] == []

@@ -3,11 +3,14 @@ import sys
 
 import pytest
 import torch
+from extras import needed
 
-pytest.importorskip("espeakng_loader", reason="espeak-ng comes with phonofilm[puppets]")
+needed("espeakng_loader")
 
 from phonofilm.puppets.mouth import CLOSES, REST, SMOOTH, opening_curve, parts, width_curve
 from phonofilm.puppets.voice import EMOTION_SHIFTS, SAMPLE_RATE, VOICES, Phoneme, resample, speak, spoken
+
+pytestmark = pytest.mark.quick
 
 SENTENCE = "set white with p two soon"
 

@@ -20,6 +20,8 @@ from phonofilm.recipes.record import LEAVES, difference, name_of, record, withou
 from phonofilm.train.loop import FREE
 from phonofilm.types import RECORDED_AS, Links, recorded_as
 
+pytestmark = pytest.mark.quick
+
 UNRECORDED = {
     "CharacterEncoder.path",
     "Experiment.names",

@@ -26,6 +26,13 @@ TRAINING = Training(
 GEOMETRY = Geometry(num_frames=17, height=32, width=64, fps=24.0)
 """Of ``every_task``: 0.708 s, latent frames end at 1/24, 5/24, ... and sound latents every 32 ms."""
 PLACE = Beside(16)
+THIN_VAE = pocket_codecs.AUDIO_VAE | {"hidden_channels": 8}
+THIN_VOCODER = pocket_codecs.VOCODER | {
+    "upsample_initial_channel": 8,
+    "upsample_rates": (16, 16),
+    "upsample_kernel_sizes": (32, 32),
+    "resblock_dilation_sizes": ((1,),),
+}
 
 
 def small_video():
@@ -53,24 +60,28 @@ class Loudness:
         return sound.samples.square().mean().reshape(1)
 
 
-def every_task():
-    """A JoVA of one layer of each kind, "trained" for every task that has a name, and for a reference voice."""
-    study = find_recipe("jova_study")
+def thin(model):
+    """A JoVA of one layer of each kind and width 32, for video latents of 4 channels."""
     sizes = {"width": 32, "heads": 2, "mlp": 64, "rope": Rope(sizes=(8, 4, 4))}
     stream = {**sizes, "time": DiTTime(width=16), "pooled": Pooled(channels=32)}
-    model = replace(
-        study.model,
-        video=replace(study.model.video, channels=4 * 4, beside=(4 + 4) * 4, **stream),
-        audio=replace(study.model.audio, **stream),
+    return replace(
+        model,
+        video=replace(model.video, channels=4 * 4, beside=(4 + 4) * 4, **stream),
+        audio=replace(model.audio, **stream),
         text=PooledText(characters=text.NUM_IDS, space=text.SPACE, inner=16, dilations=(1,)),
         num_dual=1,
         num_single=1,
     )
+
+
+def every_task():
+    """A JoVA of one layer of each kind, "trained" for every task that has a name, and for a reference voice."""
+    study = find_recipe("jova_study")
     kinds = (*NAMED, voiced(NAMED[0], Reference(seconds=0.2, silence=0.05)))
     return replace(
         study,
         name="models:every_task",
-        model=model,
+        model=thin(study.model),
         video_codec=small_video,
         audio_codec=small_audio,
         tasks=tuple((placed(kind, PLACE), 1.0) for kind in kinds),

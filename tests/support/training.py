@@ -4,14 +4,11 @@ import sys
 from dataclasses import dataclass, replace
 
 import torch
+from models import thin
 
 from phonofilm.data.samples import Codes, Sample
 from phonofilm.diffusion.tasks import Reference
 from phonofilm.diffusion.tokens import Geometry
-from phonofilm.encoders import text
-from phonofilm.network.context import PooledText
-from phonofilm.network.layers import Rope
-from phonofilm.network.ports import DiTTime, Pooled
 from phonofilm.recipes.experiment import Experiment, Optim, Train
 from phonofilm.recipes.lookup import find_recipe
 from phonofilm.types import Grid, Prompt
@@ -64,18 +61,10 @@ class Noise:
 def tiny(**settings) -> Experiment:
     """jova_pocket with one layer of width 32."""
     pocket = find_recipe("jova_pocket")
-    sizes = {"width": 32, "heads": 2, "mlp": 64, "rope": Rope(sizes=(8, 4, 4))}
-    stream = {**sizes, "time": DiTTime(width=16), "pooled": Pooled(channels=32)}
-    model = replace(
-        pocket.model,
-        video=replace(pocket.model.video, channels=4 * 4, beside=(4 + 4) * 4, **stream),
-        audio=replace(pocket.model.audio, **stream),
-        text=PooledText(characters=text.NUM_IDS, space=text.SPACE, inner=16, dilations=(1,)),
-        num_dual=1,
-        num_single=1,
-    )
     train = {"steps": 6, "batch": 4, "save_every": 2, "sample_every": 4, "seed": 3, "arithmetic": "float32"} | settings
-    return replace(pocket, model=model, geometry=GEOMETRY, optim=Optim(lr=1e-2, warmup=2), train=Train(**train))
+    return replace(
+        pocket, model=thin(pocket.model), geometry=GEOMETRY, optim=Optim(lr=1e-2, warmup=2), train=Train(**train)
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from models import THIN_VAE, THIN_VOCODER
 from torch import nn
 
 from phonofilm.codecs.audio import AudioCodec
@@ -10,25 +11,6 @@ from phonofilm.train.codecs.fit import CodecJob, Schedule, fit
 from phonofilm.train.codecs.jobs import decibels, mel_job
 from phonofilm.train.codecs.muon import Muon, orthogonal
 from phonofilm.train.codecs.pool import Pool, box_mask, crops, segments
-
-VAE = {
-    "mel_bins": 80,
-    "latent_channels": 20,
-    "hidden_channels": 8,
-    "channel_multipliers": (1, 2),
-    "layers_per_block": 1,
-    "sample_rate": 16000,
-    "n_fft": 1024,
-    "hop_length": 256,
-}
-VOCODER = {
-    "num_mels": 80,
-    "upsample_initial_channel": 8,
-    "upsample_rates": (16, 16),
-    "upsample_kernel_sizes": (32, 32),
-    "resblock_kernel_sizes": (3,),
-    "resblock_dilation_sizes": ((1,),),
-}
 
 
 @pytest.fixture
@@ -148,7 +130,7 @@ def test_decibels_of_known_errors():
 
 def test_the_job_trains_the_autoencoder_alone(pool):
     torch.manual_seed(0)
-    codec = AudioCodec.build(VAE, VOCODER)
+    codec = AudioCodec.build(THIN_VAE, THIN_VOCODER)
     job = mel_job(codec, pool, batch=2, samples=4096, kl=1e-3, scored=1)
     torch.stack(list(job.losses(codec, 0.5, np.random.default_rng(0)).values())).sum().backward()
     moved = {name for name, p in codec.named_parameters() if p.grad is not None}

@@ -14,6 +14,8 @@ from phonofilm.train import draw, optim
 from phonofilm.train.ema import Average
 from phonofilm.types import CLOSED, Links, Tokens
 
+pytestmark = pytest.mark.quick
+
 DATA = Noise(size=40)
 
 

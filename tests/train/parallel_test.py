@@ -7,6 +7,8 @@ from training import Noise, tiny
 from phonofilm.errors import UserError
 from phonofilm.train import draw, loop, parallel
 
+pytestmark = pytest.mark.quick
+
 CPU = torch.device("cpu")
 
 

@@ -148,7 +148,7 @@ class StreamAttention(nn.Module):
         self.text = text_attention(numbers.width, numbers.heads)
 
     def before(self, hidden: Hidden) -> Before:
-        """Modulate, project, rotate."""
+        """Queries, keys and values of the modulated tokens, and what follows the attention."""
         shift, scale, gate, *mlp = self.modulation(hidden.time, hidden.given)
         return Before(self.projection(modulate(hidden.x, shift, scale), hidden.rotation), gate, tuple(mlp))
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from phonofilm.checkpoints.format1 import format1_numbers
 from phonofilm.codecs import loading as codecs
 from phonofilm.codecs import protocols
+from phonofilm.codecs.folders import check_fit
 from phonofilm.encoders import characters, features, lyrics, trained_speaker
 from phonofilm.errors import UserError
 from phonofilm.files.safetensors_index import entries, shards
@@ -229,34 +230,16 @@ def check_recipe(folder: Path, content: Mapping[str, Any], experiment: Experimen
         )
 
 
-def load_strictly(backbone: torch.nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
-    """Load weights into a network; a missing, surplus or misshapen tensor is a ``UserError`` that names it."""
-    own = backbone.state_dict()
-    _check(own, {name: tuple(tensor.shape) for name, tensor in weights.items()}, where=where)
-    backbone.load_state_dict(weights)
-
-
 @torch.no_grad()
 def load_shards(backbone: torch.nn.Module, paths: Sequence[Path]) -> None:
     """Load weights file by file, as strictly: beside the network one file is in memory."""
     own = backbone.state_dict()
     found = {name: entry.shape for path in paths for name, entry in entries(path).items()}
     found = {name: shape for name, shape in found.items() if not _is_scale(name, found)}
-    _check(own, found, where=str(paths[0]))
+    check_fit(own, found, where=str(paths[0]))
     for path in paths:
         for name, tensor in unpack(load_file(path)).items():
             own[name].copy_(tensor)
-
-
-def _check(own: Mapping[str, Tensor], found: Mapping[str, tuple[int, ...]], *, where: str) -> None:
-    problems = {
-        "missing": sorted(own.keys() - found.keys()),
-        "surplus": sorted(found.keys() - own.keys()),
-        "misshapen": sorted(name for name in own.keys() & found.keys() if own[name].shape != found[name]),
-    }
-    for problem, names in problems.items():
-        if names:
-            raise UserError(f"{where}: {len(names)} {problem} tensors, the first is {names[0]!r}")
 
 
 def _is_scale(name: str, names: Container[str]) -> bool:

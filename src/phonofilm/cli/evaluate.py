@@ -48,7 +48,6 @@ class Evaluate(Command):
     """Of the bootstrap, for any folder."""
 
     def run(self) -> None:
-        """Evaluate."""
         check_number("workers", self.workers, low=1, high=1000)
         check_number("controls", self.controls, low=0, high=10_000)
         with needs("evaluate"):

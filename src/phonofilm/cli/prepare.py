@@ -42,7 +42,6 @@ class Prepare(Command):
     """i/n: only every n-th shard from i, where several machines fill one folder."""
 
     def run(self) -> None:
-        """Fill the folder."""
         part = read_part(self.part)
         if self.workers is not None and self.workers < 0:
             raise UserError(f"--workers {self.workers}: a number from 0 is wanted")

@@ -27,7 +27,6 @@ class VerseBench:
     """Leave the pictures out, for models that start from words alone."""
 
     def run(self) -> None:
-        """Write the prompts."""
         from phonofilm.generation.prompt_sets import verse_bench, write_rows
 
         rows = verse_bench(self.source, pictures=not self.text_only)
@@ -48,7 +47,6 @@ class SeedTts:
     """The file of prompts to write."""
 
     def run(self) -> None:
-        """Write the prompts."""
         from phonofilm.generation.prompt_sets import seed_tts, write_rows
 
         rows = seed_tts(self.source)
@@ -69,7 +67,6 @@ class Portraits:
     """The file of prompts to write."""
 
     def run(self) -> None:
-        """Write the prompts."""
         from phonofilm.generation.prompt_sets import portraits, write_rows
 
         rows = portraits(self.source)

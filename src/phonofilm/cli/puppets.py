@@ -76,7 +76,6 @@ class Sheet:
     """Clips side by side."""
 
     def run(self) -> None:
-        """Write the picture."""
         if self.out.suffix.lower() != ".png":
             raise UserError(f"--out {self.out}: the sheet is written as png; end the name in .png")
         for name in ("clips", "frames", "columns"):

@@ -19,7 +19,6 @@ class Show:
     """A recipe, a shipped model, a checkpoint folder, or an mp4 that phonofilm wrote."""
 
     def run(self) -> None:
-        """Print it."""
         from phonofilm.cli.describe import show
 
         print(show(self.name))

@@ -15,7 +15,6 @@ class BoundedConv1d(nn.Conv1d):
     """A convolution into [-1, 1] through tanh."""
 
     def forward(self, input: Float[Tensor, "B C N"]) -> Float[Tensor, "B K N"]:
-        """Bounded samples."""
         return torch.tanh(super().forward(input))
 
 

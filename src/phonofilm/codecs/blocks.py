@@ -53,7 +53,6 @@ class Flat(nn.Module):
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Float[Tensor, "N D h w"]) -> Float[Tensor, "N D h w"]:
-        """The same shape."""
         return x + self.conv2(F.silu(self.conv1(F.silu(x))))
 
 

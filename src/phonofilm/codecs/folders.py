@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -157,11 +157,23 @@ def load_file_strictly(network: nn.Module, path: Path) -> None:
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
     """Load tensors into a network; ``UserError`` names one that is missing, surplus, misshapen or not finite."""
-    own = network.state_dict()
-    missing, surplus = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    wrong = sorted(n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape)
-    odd = sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all()))
-    for problem, names in (("missing", missing), ("surplus", surplus), ("misshapen", wrong), ("not finite", odd)):
-        if names:
-            raise UserError(f"{where}: {len(names)} {problem} weights, the first is {names[0]}")
-    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=True)
+    check_fit(network.state_dict(), {name: tuple(tensor.shape) for name, tensor in tensors.items()}, where=where)
+    _refuse({"not finite": [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]}, where)
+    network.load_state_dict(tensors)
+
+
+def check_fit(own: Mapping[str, Tensor], found: Mapping[str, tuple[int, ...]], *, where: str) -> None:
+    """Raise ``UserError`` that names a tensor which a network has and a file has not, or the other way about."""
+    shared = own.keys() & found.keys()
+    problems = {
+        "missing": own.keys() - found.keys(),
+        "surplus": found.keys() - own.keys(),
+        "misshapen": {name for name in shared if own[name].shape != found[name]},
+    }
+    _refuse(problems, where)
+
+
+def _refuse(problems: Mapping[str, Iterable[str]], where: str) -> None:
+    for problem, names in problems.items():
+        if ordered := sorted(names):
+            raise UserError(f"{where}: {len(ordered)} {problem} weights, the first is {ordered[0]}")

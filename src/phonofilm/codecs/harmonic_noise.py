@@ -42,7 +42,6 @@ class ConvNeXtBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((width,), 0.2))
 
     def forward(self, x: Float[Tensor, "B m W"]) -> Float[Tensor, "B m W"]:
-        """The residual added."""
         mixed = self.norm(self.depthwise(x.transpose(1, 2)).transpose(1, 2))
         return x + self.scale * self.project(F.gelu(self.expand(mixed)))
 

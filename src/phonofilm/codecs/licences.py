@@ -24,7 +24,6 @@ class Preset(Generic[C]):
     """Whether the licence forbids common uses, such as commercial ones."""
 
     def __call__(self) -> C:
-        """The untrained codec."""
         return self.build()
 
     def __reduce__(self) -> tuple[Callable[[str, str], object], tuple[str, str]]:

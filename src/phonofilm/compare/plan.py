@@ -27,7 +27,6 @@ from phonofilm.recipes.lookup import find_function, find_recipe
 from phonofilm.recipes.record import name_of, record, without
 
 SETTINGS = "comparison.json"
-BUDGETS = ("samples", "minutes")
 ON, OFF = "on", "off"
 """Guidance as the recipe has it, and none."""
 FREE = ("tolerance", "seeds")
@@ -105,7 +104,6 @@ class Pinned:
         return self.cache.read(num_frames, indices)
 
     def refreshed(self) -> Pinned:
-        """Itself."""
         return self
 
 

@@ -72,7 +72,7 @@ class Sampling:
     """How the passes of guidance are run."""
 
     def run(self, model: Model, input: AVInput) -> AVInput:
-        """Noise to data."""
+        """Turn noise into data by the recipe's sampler, steps and shift."""
         return self.sampler(model, input, sigmas(self.steps, self.shift))
 
 

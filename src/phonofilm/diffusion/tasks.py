@@ -32,7 +32,7 @@ class Known(Protocol):
 
 @recorded_as("nothing_known")
 def nothing(grid: Grid) -> Bool[Tensor, " F"]:
-    """No frame."""
+    """No frame: all of them are generated."""
     return torch.zeros(grid.frames, dtype=torch.bool)
 
 
@@ -42,7 +42,7 @@ def first(grid: Grid) -> Bool[Tensor, " F"]:
 
 
 def whole(grid: Grid) -> Bool[Tensor, " F"]:
-    """Every frame."""
+    """Every frame: the whole stream is given."""
     return torch.ones(grid.frames, dtype=torch.bool)
 
 
@@ -89,11 +89,10 @@ class InStream:
     """Channels beside the tokens that stay zero, for a network that has such channels all the same."""
 
     def given(self, known: Bool[Tensor, "*B S"]) -> Bool[Tensor, "*B S"]:
-        """All known tokens."""
+        """All known tokens: they stand clean in the stream."""
         return known
 
     def beside(self, known: Bool[Tensor, "B S"], clean: Float[Tensor, "B S C"]) -> Float[Tensor, "B S X"]:
-        """Nothing."""
         return clean.new_zeros(*known.shape, self.empty)
 
     def width(self, channels: int) -> int:
@@ -113,7 +112,7 @@ class Beside:
     """Mask channels of a token: the backbone's mask channels (Waver 4) times the cells of a patch."""
 
     def given(self, known: Bool[Tensor, "*B S"]) -> Bool[Tensor, "*B S"]:
-        """No token."""
+        """No token: the stream is noisy throughout."""
         return torch.zeros_like(known)
 
     def beside(self, known: Bool[Tensor, "B S"], clean: Float[Tensor, "B S C"]) -> Float[Tensor, "B S X"]:

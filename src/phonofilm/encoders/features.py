@@ -143,7 +143,6 @@ class Constant:
     text: str
 
     def __call__(self, prompt: Prompt) -> str:
-        """The text."""
         return self.text
 
 
@@ -154,7 +153,6 @@ class NegativeOr:
     text: str
 
     def __call__(self, prompt: Prompt) -> str:
-        """The text."""
         return prompt.negative or self.text
 
 

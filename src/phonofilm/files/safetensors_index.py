@@ -25,7 +25,7 @@ class Stored:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Bytes that the tensor takes in its file."""
         return prod(self.shape) * BYTES[self.dtype]
 
 

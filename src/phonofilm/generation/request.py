@@ -34,10 +34,7 @@ def check_request(request: Request) -> None:
     given = brought(request)
     if request.only not in ABSENT:
         raise UserError(f"only {request.only!r}: 'video' or 'audio' is accepted, or nothing for both")
-    unwanted = given & (
-        {"audio": {"image", "video", "clip"}, "video": {"audio", "clip", "voice"}}.get(request.only, set())
-    )
-    if unwanted:
+    if unwanted := given & UNWANTED[request.only]:
         raise UserError(f"only {request.only} is wanted, and {_list(unwanted)} given: leave out one or the other")
     for name, clip in (("video", request.video), ("clip", request.clip)):
         if clip is not None:

@@ -144,7 +144,7 @@ class Side(nn.Module):
         self.mlp = MLP(numbers.width, numbers.mlp)
 
     def before(self, tokens: Sequence) -> Before:
-        """Modulate, project, rotate."""
+        """Queries, keys and values of the modulated tokens, and what follows the attention."""
         shift, scale, gate, *mlp = self.modulation(tokens.time, tokens.given)
         return Before(self.projection(modulate(tokens.x, shift, scale), tokens.rotation, tokens.mask), gate, tuple(mlp))
 
@@ -202,7 +202,7 @@ class WanLayer(nn.Module):
         return self.feed_forward(self.cross_attention(self.self_attention(hidden)))
 
     def self_attention(self, hidden: Hidden) -> Hidden:
-        """Self-attention."""
+        """Self-attention between the tokens of the stream, modulated and gated."""
         shift, scale, gate = self.modulation(hidden.time, hidden.given, only=ATTENTION)
         qkv = self.projection(modulate(hidden.x, shift, scale), hidden.rotation)
         return with_tokens(hidden, hidden.x + gate * self.out(attend(*qkv)))
@@ -214,7 +214,7 @@ class WanLayer(nn.Module):
         return with_tokens(hidden, hidden.x + self.text(x, hidden.rotation, ctx.x, Keys(ctx.mask, ctx.rotation)))
 
     def feed_forward(self, hidden: Hidden) -> Hidden:
-        """The MLP."""
+        """The MLP for each token, modulated and gated."""
         shift, scale, gate = self.modulation(hidden.time, hidden.given, only=FEED_FORWARD)
         return with_tokens(hidden, hidden.x + gate * self.mlp(modulate(hidden.x, shift, scale)))
 

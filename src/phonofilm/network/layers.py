@@ -260,7 +260,6 @@ class TowerProjection(nn.Module):
         return self._heads(self.norm_k(self.k(x).float()))
 
     def values(self, x: Float[Tensor, "B L Ds"]) -> Float[Tensor, "B L H E"]:
-        """Values."""
         return self._heads(self.v(x))
 
     def forward(self, x: Float[Tensor, "B S D"], rotation: Rotation) -> QKV:

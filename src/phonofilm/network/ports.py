@@ -200,7 +200,6 @@ class Velocity:
     """The output layer predicts the velocity."""
 
     def velocity(self, output: Float[Tensor, "B S C"], stream: Stream) -> Float[Tensor, "B S C"]:
-        """The output itself."""
         return output
 
 

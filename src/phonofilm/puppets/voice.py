@@ -111,7 +111,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 _SYNCHRONOUS, _PHONEME_EVENTS, _IPA, _DONT_EXIT = 2, 1, 2, 0x8000
 _UTF8, _PHONEME_TAGS = 1, 0x100
 _RATE, _PITCH, _RANGE = 1, 3, 4
-_WORD, _PHONEME = 1, 7
+_PHONEME = 7
 _LOCK = threading.Lock()  # the library is one set of C globals
 
 

@@ -17,16 +17,15 @@ from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
 from phonofilm.network.context import TowerText
 from phonofilm.network.layers import CrossAttention, Rope, RotaryCrossAttention
-from phonofilm.network.ports import Data, Pooled, StreamConfig, WanTime
+from phonofilm.network.ports import StreamConfig, Velocity, WanTime
 from phonofilm.recipes import pocket, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, PartsOptim, Train
+from phonofilm.recipes.pocket import CELLS
 from phonofilm.types import Links
 
 RECIPES = ("ccl_pocket", "ccl_study", "ccl_paper")
 
-CELLS = 4
-"""Latent cells of a token: patches of 2 x 2."""
 
 WAN: wan.Rules = (
     (r"^text_embedding\.", "context.video."),
@@ -105,24 +104,11 @@ def model(*, heads: tuple[int, int], head: int, mlp: int, num_blocks: int) -> CC
 
     ``head`` is the width of a head, ``mlp`` the channels that a tower's MLP has for each of its heads.
     """
-    rope = pocket.rope(head)
-    inner = head * heads[0]
-    video, audio = (
-        StreamConfig(
-            channels=channels,
-            width=head * n,
-            heads=n,
-            mlp=mlp * n,
-            rope=rope,
-            time=WanTime(),
-            pooled=Pooled(channels=inner),
-        )
-        for channels, n in zip((64 * CELLS, 20), heads)
-    )
+    video, audio = (pocket.wan_tower(width=head * n, heads=n, mlp=mlp * n) for n in heads)
     return CCL(
-        video=replace(video, predict=Data()),
-        audio=audio,
-        text=pocket.words(inner),
+        video=video,
+        audio=replace(audio, channels=20, predict=Velocity(), pooled=video.pooled),
+        text=pocket.words(video.width),
         text_attention=RotaryCrossAttention,
         num_blocks=num_blocks,
         rate=6.0,

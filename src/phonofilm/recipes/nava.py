@@ -23,16 +23,15 @@ from phonofilm.encoders.timbre import Blank, Sentinels, Timbres, Voiceless
 from phonofilm.encoders.trained_speaker import TrainedSpeaker
 from phonofilm.network.context import PooledVoicedBytes, VoicedFeatures
 from phonofilm.network.layers import Rope
-from phonofilm.network.ports import ConvEmbed, Data, Pooled, StreamConfig, Velocity, WanTime
+from phonofilm.network.ports import ConvEmbed, StreamConfig, Velocity, WanTime
 from phonofilm.recipes import pocket, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train
+from phonofilm.recipes.pocket import CELLS
 from phonofilm.types import CLOSED, AVInput, IndexClock, Model, Prompt
 
 RECIPES = ("nava_pocket", "nava_pocket_joint", "nava_study", "nava_study_joint", "nava_paper", "nava_release")
 
-CELLS = 4
-"""Latent cells of a token: patches of 2 x 2."""
 SPEAKER = 192
 """Channels of a speaker vector, as ReDimNet makes it."""
 APART = LinkDropout(links=CLOSED, share=0.2)
@@ -67,10 +66,7 @@ def renames(num_align: int, num_fuse: int) -> wan.Rules:
         (r"\.video\.modulation_audio\.", ".audio.modulation."),
         (r"\.(video|both)\.(norm3|ffn)\.", r".\2."),
         (r"\.modulation\.modulation$", ".modulation"),
-        (r"^patch_embedding_audio\.0\.", "audio.enter_x.conv."),
-        (r"^patch_embedding_audio\.2\.w1\.", "audio.enter_x.gate."),
-        (r"^patch_embedding_audio\.2\.w2\.", "audio.enter_x.down."),
-        (r"^patch_embedding_audio\.2\.w3\.", "audio.enter_x.up."),
+        *wan.conv_embedding("patch_embedding_audio"),
         (r"^text_embedding\.", "context.text.layers."),
         (r"^speaker_embedding\.net\.", "context.voice.layers."),
         (r"^speaker_embedding\.out_norm\.", "context.voice.layers.4."),
@@ -95,17 +91,7 @@ FRESH = (r"^audio\.", r"^blocks\.\d+\.audio\.", r"^context\.voice\.")
 
 def model(*, width: int, heads: int, mlp: int, inner: int, num_align: int, num_fuse: int) -> NAVA:
     """A small NAVA for the pocket codecs; ``inner`` is that of the sound port's convolutions."""
-    rope = pocket.rope(width // heads)
-    video = StreamConfig(
-        channels=64 * CELLS,
-        width=width,
-        heads=heads,
-        mlp=mlp,
-        rope=rope,
-        time=WanTime(),
-        predict=Data(),
-        pooled=Pooled(channels=width),
-    )
+    video = pocket.wan_tower(width=width, heads=heads, mlp=mlp)
     return NAVA(
         video=video,
         audio=replace(video, channels=20, embed=ConvEmbed(kernel=7, inner=inner), predict=Velocity()),

@@ -15,18 +15,17 @@ from phonofilm.encoders import tags
 from phonofilm.encoders.features import Constant, NegativeOr
 from phonofilm.network.context import TowerText
 from phonofilm.network.layers import Rope
-from phonofilm.network.ports import ConvEmbed, Data, Pooled, StreamConfig, Velocity, WanTime
+from phonofilm.network.ports import ConvEmbed, StreamConfig, Velocity, WanTime
 from phonofilm.recipes import pocket, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, Optim, Train
+from phonofilm.recipes.pocket import CELLS
 from phonofilm.types import CENTRE, IndexClock
 
 RECIPES = ("ovi_pocket", "ovi_study", "ovi_paper", "ovi_paper_10s", "ovi_paper_720", "ovi_seconds")
 
 TASKS = ((T2AV, 0.75), (I2AV, 0.25))
 """The first frame stands clean in the stream; the shares are [inferred]."""
-CELLS = 4
-"""Latent cells of a token: patches of 2 x 2."""
 SLOW = 0.19676
 """Latent frames of the picture for each latent of sound, in the release: about 31 / 157 (ovi/configs/model/dit)."""
 VIDEO_NEGATIVE = "jitter, bad hands, blur, distortion"
@@ -40,10 +39,7 @@ RENAMES: wan.Rules = (
     (r"\.cross_attn\.(k|v|norm_k)_fusion\.", r".other.\1."),
     (r"\.cross_attn\.pre_attn_norm_fusion\.", ".other.norm."),
     (r"\.modulation\.modulation$", ".modulation"),
-    (r"^audio\.patch_embedding\.0\.", "audio.enter_x.conv."),
-    (r"^audio\.patch_embedding\.2\.w1\.", "audio.enter_x.gate."),
-    (r"^audio\.patch_embedding\.2\.w2\.", "audio.enter_x.down."),
-    (r"^audio\.patch_embedding\.2\.w3\.", "audio.enter_x.up."),
+    *wan.conv_embedding("audio.patch_embedding"),
     *wan.TOWER,
 )
 """The release's names (ovi/modules/fusion.py) to ours."""
@@ -55,17 +51,7 @@ FRESH = (r"^audio\.", r"^context\.audio\.", r"^blocks\.\d+\.audio\.", r"^blocks\
 
 def model(*, width: int, heads: int, mlp: int, num_blocks: int) -> ByteOvi:
     """A small Ovi for the pocket codecs, with JoVA's text layers and positions and a narrower audio port."""
-    rope = pocket.rope(width // heads)
-    video = StreamConfig(
-        channels=64 * CELLS,
-        width=width,
-        heads=heads,
-        mlp=mlp,
-        rope=rope,
-        time=WanTime(),
-        predict=Data(),
-        pooled=Pooled(channels=width),
-    )
+    video = pocket.wan_tower(width=width, heads=heads, mlp=mlp)
     return ByteOvi(
         video=video,
         audio=replace(video, channels=20, embed=ConvEmbed(kernel=7, inner=width), predict=Velocity()),

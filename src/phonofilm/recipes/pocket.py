@@ -22,6 +22,7 @@ from phonofilm.encoders import text
 from phonofilm.encoders.voice import VoiceEncoder
 from phonofilm.network.context import PooledText
 from phonofilm.network.layers import Rope
+from phonofilm.network.ports import Data, Pooled, StreamConfig, WanTime
 from phonofilm.recipes.experiment import Architecture, Dropout, Experiment, Optim, Train, as_it_is
 
 LAMBDA = 5.0
@@ -79,6 +80,20 @@ def rope(head: int) -> Rope:
 def words(inner: int) -> PooledText:
     """The three texts of a prompt as bytes, in layers of so many channels."""
     return PooledText(fields=FIELDS, characters=text.NUM_IDS, space=text.SPACE, inner=inner)
+
+
+def wan_tower(*, width: int, heads: int, mlp: int) -> StreamConfig:
+    """A small tower of Wan's layers for the video codec's latents; its output is the clean ones."""
+    return StreamConfig(
+        channels=64 * CELLS,
+        width=width,
+        heads=heads,
+        mlp=mlp,
+        rope=rope(width // heads),
+        time=WanTime(),
+        predict=Data(),
+        pooled=Pooled(channels=width),
+    )
 
 
 def puppets(

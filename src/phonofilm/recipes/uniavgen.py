@@ -23,7 +23,7 @@ from phonofilm.encoders import characters, text
 from phonofilm.network.alignment import MaskedWindow, Ramp, ReleasedRamp, ReplicatedWindow
 from phonofilm.network.context import CharacterText
 from phonofilm.network.layers import Rope
-from phonofilm.network.ports import Data, MLPEmbed, Pooled, StreamConfig, WanTime
+from phonofilm.network.ports import MLPEmbed, StreamConfig, Velocity, WanTime
 from phonofilm.recipes import pocket, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train
@@ -127,16 +127,13 @@ def modality_aware(edit: Edit, shift: float, video: float, audio: float) -> tupl
 
 def model(*, width: int, heads: int, mlp: int) -> ByteUniAVGen:
     """A small UniAVGen for the pocket codecs, with JoVA's text layers and positions and towers of one width."""
-    rope = pocket.rope(width // heads)
-    audio = StreamConfig(
-        channels=20, width=width, heads=heads, mlp=mlp, rope=rope, time=WanTime(), pooled=Pooled(channels=width)
-    )
+    video = pocket.wan_tower(width=width, heads=heads, mlp=mlp)
     return ByteUniAVGen(
-        video=replace(audio, channels=64 * pocket.CELLS, predict=Data()),
-        audio=audio,
+        video=video,
+        audio=replace(video, channels=20, predict=Velocity()),
         text=pocket.words(width),
         layers=(InteractionLayer, PairedLayer) * 3,
-        interaction=Interaction(window=MaskedWindow(AROUND), seen=Ramp(), space=rope, place=rope),
+        interaction=Interaction(window=MaskedWindow(AROUND), seen=Ramp(), space=video.rope, place=video.rope),
     )
 
 

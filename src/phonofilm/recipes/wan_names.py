@@ -5,6 +5,7 @@ Rules are (regex, replacement) pairs, applied to a name one after the other.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 Rules = tuple[tuple[str, str], ...]
@@ -58,3 +59,9 @@ TOWER: Rules = (
     (r"(^|\.)patch_embedding\.(weight|bias)$", r"\1enter_x.\2"),
 )
 """The original code to ``blocks.WanLayer`` and ``ports.Port`` with ``WanTime``; what stands before is the recipe's."""
+
+
+def conv_embedding(name: str) -> Rules:
+    """What Ovi's and NAVA's releases call the audio's convolution and gated MLP to ``ports.ConvEmbed``."""
+    parts = {"0": "conv", "2.w1": "gate", "2.w2": "down", "2.w3": "up"}
+    return tuple((rf"^{re.escape(f'{name}.{theirs}.')}", f"audio.enter_x.{ours}.") for theirs, ours in parts.items())

@@ -145,8 +145,7 @@ def assemble(
         input = dropout.edit.rows(input, dropped[rows.start : rows.stop])
     multiple = PAD if experiment.train.compile else 1
     read = {name: padded(input.cond[name], multiple) for name in experiment.model.conditions}
-    regions = _regions(experiment, samples)
-    batch = Batch(video=clean.video, audio=clean.audio, cond=read, regions=regions, layout=layout)
+    batch = Batch(video=clean.video, audio=clean.audio, regions=_regions(experiment, samples))
     return moved(replace(input, cond=read), device), moved(batch, device)
 
 

@@ -11,11 +11,7 @@ from torch import Tensor
 
 from phonofilm.checkpoints.folder import Training, copy_beside, save_checkpoint
 from phonofilm.data.cache import Cache
-from phonofilm.errors import UserError
 from phonofilm.recipes.experiment import Experiment
-from phonofilm.train import checkpoint, ema
-from phonofilm.train.loop import start
-from phonofilm.train.parallel import world
 
 WORD = re.compile(r"[a-z0-9']+")
 
@@ -40,21 +36,6 @@ def describe(cache: Cache, notes: Mapping[str, str | int | float], metrics: Mapp
         notes=dict(notes),
         metrics=dict(metrics),
     )
-
-
-def mean_weights(experiment: Experiment, folder: str | Path, step: int | None = None) -> dict[str, Tensor]:
-    """The mean weights of a run's checkpoint: of a step, or the best, or the last where no best is marked."""
-    folder = Path(folder)
-    done, best = checkpoint.steps_of(folder), checkpoint.best_of(folder)[0]
-    if not done:
-        raise UserError(f"no checkpoint in {folder}")
-    step = step if step is not None else best if best in done else done[-1]
-    if step not in done:
-        raise UserError(f"no checkpoint of step {step} in {folder}; there are {', '.join(map(str, done))}")
-    with world("cpu") as alone:
-        learner = start(experiment, alone)
-        checkpoint.restore(checkpoint.path_of(folder, step), learner)
-        return ema.whole(learner.average.weights)
 
 
 def export(

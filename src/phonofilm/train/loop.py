@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from phonofilm.checkpoints.folder import load_strictly, numbers
+from phonofilm.checkpoints.folder import numbers
+from phonofilm.codecs.folders import load_strictly
 from phonofilm.data.cache import Cache
 from phonofilm.data.samples import Dataset
 from phonofilm.diffusion.losses import total

@@ -42,7 +42,7 @@ class World:
         return self.rank == 0
 
     def wait(self) -> None:
-        """Wait for all."""
+        """Wait until all processes are here."""
         if self.size > 1:
             dist.barrier()
 

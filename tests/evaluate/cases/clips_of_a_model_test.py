@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from extras import needed
 
-pytest.importorskip("espeakng_loader")
-pytest.importorskip("librosa")
-pytest.importorskip("pocketsphinx")
+needed("espeakng_loader", "librosa", "pocketsphinx")
 
 from phonofilm.evaluate.cases.clips import make_clips, request_of, untrained
 from phonofilm.evaluate.cases.entries import entry_of

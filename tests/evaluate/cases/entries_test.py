@@ -3,14 +3,17 @@
 import json
 
 import pytest
+from extras import needed
 
-pytest.importorskip("espeakng_loader")
+needed("espeakng_loader")
 
 from phonofilm.cli.generate import read_requests
 from phonofilm.errors import UserError
 from phonofilm.evaluate.cases.entries import entry_of, find_entries
 from phonofilm.evaluate.cases.heldout import held_out
 from phonofilm.files.text import read_json_lines
+
+pytestmark = pytest.mark.quick
 
 ROWS = [
     {"name": "x.mp4", "scene": "a ball", "say": "set white now"},

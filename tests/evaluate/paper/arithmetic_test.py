@@ -5,10 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from extras import needed
 
 from phonofilm.evaluate.paper import classes, desync, frechet, speakers, sync
 
-pytest.importorskip("scipy")
+needed("scipy")
+
+pytestmark = pytest.mark.quick
 
 
 def walk(length, seed=0, size=8):

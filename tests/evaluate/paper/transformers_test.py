@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 import transformers_small as small
+from extras import needed
 from transformers import ClapFeatureExtractor, ClapModel, ClapProcessor, WhisperForConditionalGeneration
 
-pytest.importorskip("jiwer")
-pytest.importorskip("scipy")
+needed("jiwer", "scipy")
 
 from phonofilm.errors import UserError
 from phonofilm.evaluate.cases.digests import digest

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from extras import needed
 
-for _package in ("espeakng_loader", "librosa", "scipy", "pocketsphinx", "jiwer"):
-    pytest.importorskip(_package)
+needed("espeakng_loader", "librosa", "scipy", "pocketsphinx", "jiwer")
 
 from phonofilm.evaluate.cases import controls
 from phonofilm.evaluate.cases.entries import Entry

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from extras import needed
 
-pytest.importorskip("espeakng_loader")
-pytest.importorskip("librosa")
-pytest.importorskip("pocketsphinx")
+needed("espeakng_loader", "librosa", "pocketsphinx")
 
 from phonofilm.cli.generate import read_requests
 from phonofilm.evaluate.cases import controls

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from extras import needed
 
-pytest.importorskip("espeakng_loader")
-pytest.importorskip("scipy")
+needed("espeakng_loader", "scipy")
 
 from phonofilm.evaluate.cases import controls
 from phonofilm.evaluate.cases.entries import Entry

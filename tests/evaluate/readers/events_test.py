@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from extras import needed
 
-pytest.importorskip("scipy")
+needed("scipy")
 
 from phonofilm.evaluate.readers.events import hear_onsets, match
+
+pytestmark = pytest.mark.quick
 
 RATE = 16000
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from extras import needed
 
-pytest.importorskip("librosa")
+needed("librosa")
 
 from phonofilm.evaluate.readers.lips import LEAST_LIKENESS, align, compare
 

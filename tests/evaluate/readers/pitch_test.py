@@ -4,6 +4,8 @@ import torch
 
 from phonofilm.evaluate.readers.pitch import median_pitch
 
+pytestmark = pytest.mark.quick
+
 RATE = 16000
 
 

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from extras import needed
 
-pytest.importorskip("jiwer")
-pytest.importorskip("pocketsphinx")
+needed("jiwer", "pocketsphinx")
 
 from phonofilm.evaluate.readers.speech import prepare, recognise, word_errors, words
+
+pytestmark = pytest.mark.quick
 
 JSGF = "#JSGF V1.0;\ngrammar tiny;\npublic <s> = (set | lay) <colour> now;\n<colour> = white | blue;\n"
 

@@ -14,6 +14,8 @@ from phonofilm.evaluate.probes.families import POOLS, PROBES
 from phonofilm.evaluate.report.figures import about, figure
 from phonofilm.evaluate.report.metrics import ALL, METRICS, meets
 
+pytestmark = pytest.mark.quick
+
 BY_NAME = {metric.name: metric for metric in METRICS}
 SOURCES = Path(__file__).parents[3] / "src" / "phonofilm"
 LOOK = {"hair": "red", "skin": "pale", "background": "blue", "glasses": True, "beard": False}

@@ -3,6 +3,8 @@ import pytest
 
 from phonofilm.evaluate.report.statistics import bootstrap, reduce_parts
 
+pytestmark = pytest.mark.quick
+
 
 def test_ratio_pools_and_mean_does_not():
     parts = np.array([[1.0, 2.0], [0.0, 8.0]])

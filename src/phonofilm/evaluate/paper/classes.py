@@ -9,7 +9,7 @@ EPS = 1e-6
 
 
 def softmax(logits: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
-    """Probabilities of logits."""
+    """Probabilities of classes out of logits."""
     shifted = np.exp(logits - logits.max(1, keepdims=True))
     return shifted / shifted.sum(1, keepdims=True)
 

@@ -65,7 +65,6 @@ class Scales(nn.Module):
         self.groups = nn.ModuleList(_heard(width, width, 3, dilation) for _ in range(SCALES - 1))
 
     def forward(self, x: Float[Tensor, "B C T"]) -> Float[Tensor, "B C T"]:
-        """Mix."""
         *parts, last = x.chunk(SCALES, dim=1)
         found = [self.groups[0](parts[0])]
         for part, group in zip(parts[1:], self.groups[1:], strict=True):
@@ -81,7 +80,6 @@ class Gate(nn.Module):
         self.linear1, self.linear2 = nn.Linear(channels, SQUEEZED), nn.Linear(SQUEEZED, channels)
 
     def forward(self, x: Float[Tensor, "B C T"]) -> Float[Tensor, "B C T"]:
-        """Weigh."""
         return x * self.linear2(self.linear1(x.mean(2)).relu()).sigmoid()[..., None]
 
 
@@ -111,7 +109,6 @@ class Pooling(nn.Module):
         self.linear1, self.linear2 = nn.Conv1d(channels, SQUEEZED, 1), nn.Conv1d(SQUEEZED, channels, 1)
 
     def forward(self, x: Float[Tensor, "B C T"]) -> Float[Tensor, "B D"]:
-        """Pool."""
         weights = self.linear2(self.linear1(x).tanh()).softmax(2)
         mean = (weights * x).sum(2)
         variance = (weights * x**2).sum(2) - mean**2

@@ -50,7 +50,7 @@ PROBES: tuple[Probe, ...] = (
 
 
 def probe_named(name: str) -> Probe:
-    """One of ``PROBES``."""
+    """The probe of ``PROBES`` that has a name."""
     return next(probe for probe in PROBES if probe.name == name)
 
 

@@ -31,22 +31,18 @@ class Metric:
 
     @property
     def unit(self) -> str:
-        """The measure's."""
         return self.measure.unit
 
     @property
     def better(self) -> str:
-        """The measure's direction."""
         return self.measure.better
 
     @property
     def how(self) -> str:
-        """The measure's reduction."""
         return self.measure.how
 
     @property
     def tier(self) -> str:
-        """The measure's."""
         return self.measure.tier
 
     @property

@@ -1,4 +1,7 @@
-"""Muon: momentum whose direction is made orthogonal, for matrices and convolution kernels."""
+"""Muon: momentum whose direction is made orthogonal, for matrices and convolution kernels.
+
+torch's own, which ``train.optim`` takes for networks, refuses kernels, knows no blocks of rows and rounds to bfloat16.
+"""
 
 from __future__ import annotations
 
