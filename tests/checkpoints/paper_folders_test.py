@@ -12,7 +12,7 @@ from phonofilm.errors import UserError
 from phonofilm.files.media import read_clip, write_wave
 from phonofilm.generation.pipeline import load
 
-RATES = {"jova": 16000, "uniavgen": 24000, "nava": 48000, "ccl": 16000, "ovi": 16000}
+RATES = {"jova": 16000, "uniavgen": 24000, "nava": 48000, "ccl": 16000, "ovi": 16000, "universe1": 16000}
 """Samples a second of the sound that each system's codec makes."""
 
 
@@ -32,7 +32,7 @@ def test_a_paper_folder_makes_a_clip(tmp_path, system):
     assert clip.video.shape == (5, 3, 32, 32)
     assert clip.fps == geometry.fps
     assert clip.sample_rate == RATES[system]
-    assert clip.audio.shape == (2 if system == "nava" else 1, geometry.num_samples(RATES[system]))
+    assert clip.audio.shape == (2 if system in ("nava", "universe1") else 1, geometry.num_samples(RATES[system]))
     assert clip.audio.std() > 0
 
 

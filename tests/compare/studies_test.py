@@ -104,7 +104,7 @@ def test_systems_are_taught_the_same_in_the_same_words():
         assert any(name.startswith("context.") and ".pool." in f".{name}" for name, _ in backbone.named_parameters())
 
 
-@pytest.mark.parametrize("name", ["jova", "ovi", "uniavgen", "nava", "ccl"])
+@pytest.mark.parametrize("name", ["jova", "ovi", "uniavgen", "nava", "ccl", "universe1"])
 def test_pocket_and_study_are_as_large_as_jovas(name):
     for scale in ("pocket", "study"):
         ours, jovas = (size(find_recipe(f"{system}_{scale}").model) for system in (name, "jova"))

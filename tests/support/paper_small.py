@@ -1,10 +1,12 @@
-"""The five systems in the paper's layout, tiny: the same classes, codecs and text encoders with random weights."""
+"""The six systems in the paper's layout, tiny: the same classes, codecs and text encoders with random weights."""
 
 from dataclasses import replace
 
 import torch
+import universe1_small
 from nava_small import network
 from ovi_small import small as small_ovi
+from tokenizers import Tokenizer, models
 from transformers import ByT5Tokenizer, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
 
 from phonofilm.architectures.ccl import CCL
@@ -12,6 +14,7 @@ from phonofilm.architectures.jova import JoVA
 from phonofilm.architectures.nava import TimbreOverSentinel
 from phonofilm.architectures.uniavgen import InteractionLayer, PairedLayer, UniAVGen
 from phonofilm.checkpoints.folder import Training, save_checkpoint
+from phonofilm.codecs.ace_audio import AceAudioCodec
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
 from phonofilm.codecs.mel_codec import MelCodec
@@ -41,6 +44,11 @@ BLOCKS = {"resnet_kernel_sizes": [3], "resnet_dilations": [[1]]}
 LTX2_VOCODER = {"hidden_channels": 64, "bwe_hidden_channels": 32} | BLOCKS
 LTX2_VOCODER |= {f"bwe_{name}": value for name, value in BLOCKS.items()}
 QWEN = {"upsample_initial_channel": 64, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3, 5]]}
+STAGES = {"layers_per_block": [1] * 4, "block_out_channels": [8] * 4, "block_types": ["ResBlock"] * 4}
+STAGES |= {"qkv_multiscales": [[]] * 4}
+ACE = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in STAGES.items()}
+ACE |= {"in_channels": 2, "latent_channels": 2, "decoder_norm_types": "rms_norm", "decoder_act_fns": "silu"}
+ACE |= {"downsample_block_type": "Conv", "upsample_block_type": "interpolate"}
 TEXT = {"d_model": 12, "d_ff": 16, "d_kv": 6, "num_heads": 2, "num_layers": 1, "vocab_size": 384}
 WIDTH = {"width": 24, "heads": 2, "mlp": 32}
 ROPE = Rope(sizes=(4, 4, 4))
@@ -71,6 +79,11 @@ def ltx2():
 def qwen():
     """80 mels at 100 Hz."""
     return MelCodec.build(QWEN)
+
+
+def ace():
+    """32 numbers at 6.25 Hz, stereo."""
+    return AceAudioCodec.build(ACE, {"iterations": 2})
 
 
 def small(experiment, model, video, audio):
@@ -134,7 +147,13 @@ def uniavgen():
     return replace(small(uniavgen_paper(), model, wan22, qwen), name="paper_small:uniavgen")
 
 
-RECIPES = {recipe.__name__: recipe for recipe in (jova, uniavgen, nava, ccl, ovi)}
+def universe1():
+    experiment = universe1_small.small()
+    model = universe1_small.network(vocabulary=300, sound=12)
+    return replace(small(experiment, model, wan21, ace), name="paper_small:universe1")
+
+
+RECIPES = {recipe.__name__: recipe for recipe in (jova, uniavgen, nava, ccl, ovi, universe1)}
 
 
 def write(system, folder):
@@ -148,6 +167,11 @@ def write(system, folder):
     config, network = (T5Config, T5EncoderModel) if system == "jova" else (UMT5Config, UMT5EncoderModel)
     network(config(**TEXT)).bfloat16().save_pretrained(folder / "text_encoder")
     ByT5Tokenizer().save_pretrained(folder / "tokenizer")
+    if system == "universe1":
+        network(config(**TEXT)).save_pretrained(folder / "sound_encoder" / "text_encoder")
+        ByT5Tokenizer().save_pretrained(folder / "sound_encoder" / "tokenizer")
+        words = {"[UNK]": 0, "one": 1}
+        Tokenizer(models.WordLevel(words, unk_token="[UNK]")).save(str(folder / "vocab.json"))
     if system == "uniavgen":
         (folder / "vocab.txt").write_text("".join(f"{character}\n" for character in CHARACTERS))
     return folder

@@ -25,7 +25,7 @@ from phonofilm.checkpoints.format1 import format1_numbers
 from phonofilm.codecs import loading as codecs
 from phonofilm.codecs import protocols
 from phonofilm.codecs.folders import check_fit
-from phonofilm.encoders import characters, features, trained_speaker
+from phonofilm.encoders import characters, features, lyrics, trained_speaker
 from phonofilm.errors import UserError
 from phonofilm.files.atomic import replacing, write_text
 from phonofilm.files.checksums import SUMS, check_sums, digest, write_sums
@@ -50,7 +50,15 @@ RECORD = "experiment.json"
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 NEEDED = ("vae", "vocoder")
 """Parts without which no clip can be made."""
-BESIDE = (*codecs.PARTS, features.NETWORK, features.TOKENIZER, trained_speaker.FOLDER, characters.LIST)
+BESIDE = (
+    *codecs.PARTS,
+    features.NETWORK,
+    features.TOKENIZER,
+    features.SOUND,
+    trained_speaker.FOLDER,
+    characters.LIST,
+    lyrics.FILE,
+)
 """What a folder may hold beside the network, in the order in which it is copied."""
 MOST_FRAMES, MOST_LETTERS = 1_000_000, 1000
 """No clip that anybody trains on has more pixel frames, and nobody says more letters in a second."""

@@ -128,6 +128,7 @@ def planned(source: Path, recipe: str, *, init: bool = False) -> Plan:
     if not rules:
         raise UserError(f"recipe {recipe!r} has no table of names for {'an initialisation' if init else 'an import'}")
     found = {name: entry for path in files(source) for name, entry in entries(path).items()}
+    found = {name: entry for name, entry in found.items() if not any(re.search(rule, name) for rule in names.unused)}
     if init and any(name.startswith("condition_embedder.") for name in found):
         rules = DIFFUSERS + rules
     _check_unwrapped(source, found)
@@ -220,11 +221,15 @@ def cells(experiment: Experiment) -> int:
 
 
 def changed(name: str, tensor: Tensor, cells: int) -> Tensor:
-    """A tensor of Wan's code in the shape and order that it has here; ``name`` is ours.
+    """A tensor of Wan's or ACE-Step's code in the shape and order that it has here; ``name`` is ours.
 
     Wan embeds patches by a convolution, where we have a linear layer; it keeps tables with an axis for the batch; and
     its last layer counts a patch's channels fastest, where ours counts its cells fastest, as the first layer does.
+    ACE-Step has convolutions of one token where we have linear layers, and counts the rows of a latent fastest in its
+    first layer and the channels in its last, where ours counts channels fastest in both.
     """
+    if re.search(r"(^audio\.enter_x|\.audio\.mlp)\.(up|down)\.weight$", name) and tensor.shape[-1] == 1:
+        return (tensor.transpose(1, 2) if tensor.ndim == 4 else tensor).flatten(1)
     if name.endswith("enter_x.weight"):
         return tensor.flatten(1)
     if name.endswith("modulation.table"):

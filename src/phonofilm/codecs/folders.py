@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,8 @@ def check_kinds(config: Mapping[str, Any], cls: type[nn.Module], path: Path) -> 
         form = type(parameter.default)
         if name not in config or form not in (bool, int, float, str, tuple, list):
             continue
+        if isinstance(config[name], list) and re.search(r"tuple|list", str(parameter.annotation), re.IGNORECASE):
+            continue  # one value for all stages by default, or a list of one for each
         if form in (tuple, list):
             if not isinstance(config[name], list):
                 raise UserError(f"{path}: {name} is {shown(config[name])}, wanted is a list")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from phonofilm.codecs.ace_audio import AceAudioCodec, BandedGriffinLimVocoder
 from phonofilm.codecs.audio import VOCODERS, AudioCodec
 from phonofilm.codecs.blocks import BlockCodec
 from phonofilm.codecs.convolutional import ConvCodec
@@ -16,9 +17,10 @@ from phonofilm.errors import UserError
 PARTS = ("vae", "audio_vae", "vocoder")
 """Folders of the codecs inside a checkpoint folder; not every sound has a VAE."""
 StoredVideo = VideoCodec | BlockCodec | ConvCodec
-StoredAudio = AudioCodec | LTX2AudioCodec | MelCodec
+StoredAudio = AudioCodec | LTX2AudioCodec | MelCodec | AceAudioCodec
 
-BY_VOCODER: dict[str, type[AudioCodec | LTX2AudioCodec | MelCodec]] = {
+BY_VOCODER: dict[str, type[StoredAudio]] = {
+    BandedGriffinLimVocoder.__name__: AceAudioCodec,
     **{vocoder.__name__: AudioCodec for vocoder in VOCODERS},
     "LTX2Vocoder": LTX2AudioCodec,
     "LTX2VocoderWithBWE": LTX2AudioCodec,

@@ -23,13 +23,14 @@ def mel_to_hz(mel: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return torch.where(mel < 15, mel * 200 / 3, 1000 * torch.exp((mel - 15) * math.log(6.4) / 27))
 
 
-def filterbank(sample_rate: int, n_fft: int, bins: int, top: float) -> Float[Tensor, "bins frequencies"]:
-    """Triangles from 0 Hz to ``top`` of equal width in mels and equal area in Hz."""
+def filterbank(
+    sample_rate: int, n_fft: int, bins: int, top: float, bottom: float = 0.0
+) -> Float[Tensor, "bins frequencies"]:
+    """Triangles from ``bottom`` to ``top`` in Hz, of equal width in mels and equal area in Hz."""
     frequencies = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
-    limit = hz_to_mel(
-        torch.tensor(top, dtype=torch.float64, device="cpu")
-    ).item()  # also where networks are built on meta
-    corners = mel_to_hz(torch.linspace(0, limit, bins + 2, dtype=torch.float64))
+    limits = torch.tensor([bottom, top], dtype=torch.float64, device="cpu")  # also where networks are built on meta
+    first, last = hz_to_mel(limits).tolist()
+    corners = mel_to_hz(torch.linspace(first, last, bins + 2, dtype=torch.float64))
     low, middle, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     rise = (frequencies - low) / (middle - low)
     fall = (high - frequencies) / (high - middle)
@@ -43,12 +44,19 @@ class LogMel(nn.Module):
     window: Tensor
 
     def __init__(
-        self, *, sample_rate: int = 16000, n_fft: int = 1024, hop: int = 256, bins: int = 80, top: float | None = None
+        self,
+        *,
+        sample_rate: int = 16000,
+        n_fft: int = 1024,
+        hop: int = 256,
+        bins: int = 80,
+        bottom: float = 0.0,
+        top: float | None = None,
     ) -> None:
-        """``top`` is the highest frequency in Hz; half the sample rate if None."""
+        """``bottom`` and ``top`` are the lowest and highest frequencies in Hz; half the sample rate if None."""
         super().__init__()
         self.n_fft, self.hop = n_fft, hop
-        basis = filterbank(sample_rate, n_fft, bins, top or sample_rate / 2)
+        basis = filterbank(sample_rate, n_fft, bins, top or sample_rate / 2, bottom)
         self.register_buffer("basis", basis, persistent=False)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
 

@@ -26,6 +26,8 @@ from phonofilm.types import NOT_RECORDED, Prompt, Tokens
 
 NETWORK, TOKENIZER = "text_encoder", "tokenizer"
 """Folders inside a checkpoint folder."""
+SOUND = "sound_encoder"
+"""Another: network and tokenizer of what reads the text of the sound, where it is not the picture's."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,15 @@ class FeatureEncoder:
         with torch.no_grad():
             features = network(**read.to(self.device)).last_hidden_state
         return Tokens(x=features.float().cpu(), mask=read["attention_mask"].bool().cpu())
+
+
+@dataclass(frozen=True)
+class SoundFeatures(FeatureEncoder):
+    """The same for systems that read the sound's text through an encoder of its own: ``sound_encoder`` in a folder."""
+
+    def at(self, folder: Path) -> SoundFeatures:
+        """The same with the network of a checkpoint folder, where it has one."""
+        return replace(self, folder=str(folder / SOUND)) if (folder / SOUND).is_dir() else self
 
 
 @dataclass(frozen=True)

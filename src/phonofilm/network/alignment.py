@@ -91,6 +91,17 @@ class ReplicatedWindow:
 
 
 @dataclass(frozen=True)
+class SameFrame:
+    """The one audio token of a latent frame's own number, in codecs of equal rates (UniVerse-1)."""
+
+    def __call__(self, video: Grid, audio: Grid) -> Window:
+        """``ValueError`` where the streams have not equally many frames."""
+        if video.frames != audio.frames:
+            raise ValueError(f"{video.frames} latent frames and {audio.frames} audio tokens; they must be as many")
+        return Window(tokens=[[i] for i in range(video.frames)], places=[[0.0]] * video.frames, mask=None)
+
+
+@dataclass(frozen=True)
 class Ramp:
     """The picture at an audio token's middle, blended from the nearest two pixel frames.
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from phonofilm.network.ace import GroupNormEmbedding, modulate_rms
 from phonofilm.network.blocks import Context, Hidden, Width
 from phonofilm.network.layers import (
     MLP,
@@ -82,6 +83,30 @@ class ConvEmbed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupNormEmbed:
+    """Tokens to the width by linear, group norm over channels and time, linear (ACE-Step). For one token a frame."""
+
+    inner: int
+    """Channels between the linear layers."""
+    groups: int = 32
+    """Groups of these channels; each is normed over the whole clip."""
+
+    def __post_init__(self) -> None:
+        if self.groups < 1 or self.inner % self.groups:
+            raise ValueError(f"{self.inner} channels do not divide into {self.groups} groups")
+
+    def build(self, channels: int, width: int) -> GroupNormEmbedding:
+        """The layers with fresh weights."""
+        return GroupNormEmbedding(channels, width, self.inner, self.groups)
+
+    def apply(self, layer: nn.Module, x: Float[Tensor, "B S C"], grid: Grid) -> Float[Tensor, "B S D"]:
+        """The grid's tokens, then those of references: neither run is normed with the other."""
+        if grid.rows * grid.columns != 1:
+            raise ValueError(f"GroupNormEmbed reads one token a frame, got {grid.rows} x {grid.columns}")
+        return torch.cat([layer(run) for run in (x[:, : grid.tokens], x[:, grid.tokens :])], dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DiTTime:
     """One time vector; every block makes its modulation from it by a layer of its own (adaLN; Peebles and Xie 2023)."""
 
@@ -104,6 +129,9 @@ class DiTTime:
     def output(self, width: int) -> Modulation:
         """The modulation before the output layer."""
         return Modulation(self.width, width, 2)
+
+    modulate = staticmethod(modulate)
+    """The norm before the output layer, with that modulation."""
 
     def given(self, stream: Stream) -> Bool[Tensor, "B S"]:
         """Which tokens are modulated as clean ones: all that are given."""
@@ -138,11 +166,33 @@ class WanTime:
         """The modulation before the output layer."""
         return OutputModulation(width)
 
+    modulate = staticmethod(modulate)
+    """The norm before the output layer, with that modulation."""
+
     def given(self, stream: Stream) -> Bool[Tensor, "B S"]:
         """Which tokens are modulated as clean ones."""
         if self.clean_references:
             return stream.given
         return stream.given & (torch.arange(stream.x.shape[1], device=stream.x.device) < stream.grid.tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelTime(WanTime):
+    """The same for weights that learned to modulate clean tokens as all others, at the clip's noise level (UniVerse-1).
+
+    A clean first frame is then told by what it holds alone.
+    """
+
+    def given(self, stream: Stream) -> Bool[Tensor, "B S"]:
+        """None."""
+        return torch.zeros_like(stream.given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AceTime(WanTime):
+    """ACE-Step's time vectors, which are Wan's; before the output layer stands an RMS norm."""
+
+    modulate = staticmethod(modulate_rms)
 
 
 @dataclass(frozen=True)
@@ -200,7 +250,7 @@ class StreamConfig(Width):
     beside: int = 0
     """Channels laid beside the tokens (conditions that only the port reads)."""
     rope: Rope
-    embed: LinearEmbed | ConvEmbed | MLPEmbed = LinearEmbed()
+    embed: LinearEmbed | ConvEmbed | MLPEmbed | GroupNormEmbed = LinearEmbed()
     """How tokens, with what lies beside them, come to the width."""
     time: DiTTime | WanTime
     """What becomes of the noise level; the blocks must be of the same kind."""
@@ -275,7 +325,7 @@ class Port(nn.Module):
         """Velocity of every token of the stream that entered."""
         with torch.autocast(hidden.x.device.type, enabled=False):  # what a sampler divides by sigma keeps its digits
             shift, scale = self.modulation(hidden.time.float(), hidden.given)
-            output = self.leave_x(modulate(hidden.x.float(), shift, scale))
+            output = self.leave_x(self.config.time.modulate(hidden.x.float(), shift, scale))
             return self.config.predict.velocity(output, stream)
 
     def _check(self, stream: Stream, ctx: Context) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from diffusers import MMAudioVAE
 
+from phonofilm.codecs.ace_audio import AceAudioCodec
 from phonofilm.codecs.audio import AudioCodec
 from phonofilm.codecs.bigvgan import BigVGANVocoder
 from phonofilm.codecs.licences import preset
@@ -16,11 +17,12 @@ from phonofilm.codecs.ltx2_audio import LTX2AudioCodec
 from phonofilm.codecs.mel_codec import MelCodec
 from phonofilm.codecs.video import VideoCodec
 from phonofilm.encoders import text
-from phonofilm.encoders.features import FeatureEncoder, Filled
+from phonofilm.encoders.features import FeatureEncoder, Filled, SoundFeatures
 from phonofilm.types import Prompt
 
 FLAN_T5_XXL = "google/flan-t5-xxl"
 UMT5_XXL = "google/umt5-xxl"
+UMT5_BASE = "google/umt5-base"
 
 WAN22_VAE: dict[str, object] = {
     "base_dim": 160,
@@ -150,6 +152,26 @@ MMAUDIO_16K_VAE: dict[str, object] = {
 }
 
 
+ACE_DCAE: dict[str, object] = {
+    "in_channels": 2,
+    "latent_channels": 8,
+    "attention_head_dim": 32,
+    "encoder_block_types": ["ResBlock", "ResBlock", "ResBlock", "EfficientViTBlock"],
+    "decoder_block_types": ["ResBlock", "ResBlock", "ResBlock", "EfficientViTBlock"],
+    "encoder_block_out_channels": [128, 256, 512, 1024],
+    "decoder_block_out_channels": [128, 256, 512, 1024],
+    "encoder_layers_per_block": [2, 2, 3, 3],
+    "decoder_layers_per_block": [3, 3, 3, 3],
+    "encoder_qkv_multiscales": [[], [], [5], [5]],
+    "decoder_qkv_multiscales": [[], [], [5], [5]],
+    "decoder_norm_types": "rms_norm",
+    "decoder_act_fns": "silu",
+    "downsample_block_type": "Conv",
+    "upsample_block_type": "interpolate",
+}
+"""Of diffusers' AutoencoderDC: config.json of music_dcae_f8c8 in ACE-Step-v1-3.5B."""
+
+
 @preset("Apache-2.0")
 def wan21_video() -> VideoCodec:
     """Wan2.1's video VAE (Apache-2.0): 16 channels, 8 x 8 x 4 pixels a latent. diffusers' defaults are its sizes."""
@@ -191,6 +213,17 @@ def ltx2_audio() -> LTX2AudioCodec:
 def qwen_mel() -> MelCodec:
     """80 mels at 100 Hz with the BigVGAN of Qwen2.5-Omni-7B (24 kHz). transformers' defaults are its sizes."""
     return MelCodec.build()
+
+
+@preset("Apache-2.0")
+def ace_audio() -> AceAudioCodec:
+    """ACE-Step's autoencoder of mels at UniVerse-1's pace: 128 numbers at 6.25 Hz, stereo, 16 kHz."""
+    return AceAudioCodec.build(ACE_DCAE, {})
+
+
+def umt5_base(field: Callable[[Prompt], str]) -> SoundFeatures:
+    """ACE-Step's text encoder (Apache-2.0) reading one text of each prompt, beside another one in the folder."""
+    return SoundFeatures(UMT5_BASE, field, length=256)
 
 
 def flan_t5_xxl() -> FeatureEncoder:

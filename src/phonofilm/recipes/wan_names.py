@@ -17,6 +17,8 @@ class WeightNames:
 
     release: Rules = ()
     """From the names of the system's own checkpoint; together they name every weight of the network."""
+    unused: tuple[str, ...] = ()
+    """Patterns of names in that checkpoint of what its network never reads; they are left out."""
     wan: Rules = ()
     """From the names of Wan's own code, whose weights the network may begin with."""
     fresh: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from phonofilm.compare.study import Recipe, Study
-from phonofilm.recipes import ccl, jova, nava, ovi, uniavgen
+from phonofilm.recipes import ccl, jova, nava, ovi, uniavgen, universe1
 from phonofilm.recipes.experiment import Experiment
 
 STUDIES = ("systems",)
@@ -32,7 +32,7 @@ def ccl_joint() -> Experiment:
 
 
 def systems() -> Study:
-    """All five, side by side."""
+    """All six, side by side."""
     return Study(
         name="systems",
         claim="One self-attention over video, sound and text in every layer keeps lips and words together at least as "
@@ -46,6 +46,7 @@ def systems() -> Study:
                 "uniavgen": uniavgen.uniavgen_study(),
                 "nava": nava.nava_study_joint(),
                 "ccl": ccl_joint(),
+                "universe1": universe1.universe1_study(),
             },
         ),
         figure=LIPS,
@@ -54,5 +55,5 @@ def systems() -> Study:
         "(characters, words, pooled text in the time vectors), sampler, parameters within 1 %. Each system's own: its "
         "network, where the portrait enters, the passes with closed links in training, guidance, and for UniAVGen the "
         "face loss, which needs clips prepared with the region face and is supervision that the others lack. Fresh "
-        "weights: what pre-trained towers bring to Ovi, NAVA, CCL and UniAVGen is not tested.",
+        "weights: what pre-trained towers bring to Ovi, NAVA, CCL, UniAVGen and UniVerse-1 is not tested.",
     )
