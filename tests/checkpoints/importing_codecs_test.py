@@ -155,6 +155,7 @@ def test_presets_state_their_licence_and_travel_to_other_processes():
         "mmaudio_44k": ("CC-BY-NC-4.0", True),
         "ltx2_audio": ("LicenseRef-LTX-2-Community", True),
         "qwen_mel": ("Apache-2.0", False),
+        "ace_audio": ("Apache-2.0", False),
     }
 
 
@@ -165,6 +166,7 @@ PUBLISHED = {
     published.mmaudio_44k: (40, 44100, 1024),
     published.ltx2_audio: (128, 48000, 1920),
     published.qwen_mel: (80, 24000, 240),
+    published.ace_audio: (128, 16000, 2560),
 }
 """Channels, then pixels and pixel frames of a latent, or samples a second and of a latent."""
 

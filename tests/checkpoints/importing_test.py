@@ -82,7 +82,7 @@ def test_shards_in_and_out(tmp_path, weights, out, at):
     assert torch.equal(network.state_dict()["blocks.1.video.other.k.weight"], weights[NAME].bfloat16().float())
     assert {e.dtype for path in paths for e in entries(path).values()} == {"BF16"}
     (source / "part-1.safetensors").unlink()
-    with pytest.raises(UserError, match=f"part-1.safetensors, which holds '{names[1]}'"):
+    with pytest.raises(UserError, match=f"part-1.safetensors', which holds '{names[1]}'"):
         import_weights(tmp_path, RECIPE, out.with_name("other"))
 
 

@@ -13,7 +13,7 @@ from training import AUDIO, CODES, GEOMETRY, Noise, tiny
 needed("espeakng_loader")
 
 from phonofilm.checkpoints.folder import Checkpoint, Training
-from phonofilm.data.cache import Cache, Meta
+from phonofilm.data.cache import UNCHECKED, Cache, Meta
 from phonofilm.data.prepare import Wanted, prepare
 from phonofilm.data.prepare import puppets as puppets_of
 from phonofilm.data.shards import shard_path, write_shard
@@ -23,6 +23,7 @@ from phonofilm.diffusion.losses import total
 from phonofilm.diffusion.tasks import Pair, Reference, voiced
 from phonofilm.diffusion.tokens import audio_tokens
 from phonofilm.errors import UserError
+from phonofilm.files.checksums import SEAL
 from phonofilm.files.loudness import LEVEL, level
 from phonofilm.generation.pipeline import Pipeline, place_given
 from phonofilm.puppets import references
@@ -115,6 +116,8 @@ def test_references_from_before_they_were_levelled_are_refused(tmp_path):
     content = json.loads(path.read_text())
     for name in ("loud", "peak"):
         del content["reference"][name]
+    content["format"] = UNCHECKED  # that of phonofilm 0.1.0, which wrote no checksum
+    del content[SEAL]
     path.write_text(json.dumps(content))
     experiment, opened = referring(tiny(), SHORT), Cache.open(tmp_path)
     with pytest.raises(UserError, match="the clips hold 0.1 s of a reference voice at level 1 and"):

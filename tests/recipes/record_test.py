@@ -28,7 +28,12 @@ UNRECORDED = {
     "FeatureEncoder.device",
     "FeatureEncoder.folder",
     "FeatureEncoder.kept",
+    "LyricEncoder.path",
+    "SoundFeatures.device",
+    "SoundFeatures.folder",
+    "SoundFeatures.kept",
     "TrainedSpeaker.path",
+    "TrainedSpeaker.trusted",
 }
 """Fields that say where something lies or computes, or what others call it. All others are in the record."""
 

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from phonofilm.architectures.universe1 import UniVerse1
+from phonofilm.network.ace import GroupNormEmbed
+from phonofilm.network.ace_time import AceTime, LevelTime
 from phonofilm.network.alignment import SameFrame
 from phonofilm.network.layers import Rope
 from phonofilm.network.lyrics import CaptionsAndLyrics
-from phonofilm.network.ports import AceTime, GroupNormEmbed, LevelTime, StreamConfig
+from phonofilm.network.ports import StreamConfig
 from phonofilm.recipes.universe1 import universe1_paper
 
 

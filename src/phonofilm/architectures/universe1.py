@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from phonofilm.network.ace import AceLayer, ReleasedAceLayer, Seen
+from phonofilm.network.ace_time import AceTime
 from phonofilm.network.alignment import WindowGroup, WindowRule, group_by_length
 from phonofilm.network.backbone import Backbone
 from phonofilm.network.blocks import Hidden, State, WanLayer, Width, join_masks, with_tokens
@@ -35,7 +36,7 @@ from phonofilm.network.layers import (
     rotate,
 )
 from phonofilm.network.lyrics import CaptionsAndLyrics
-from phonofilm.network.ports import AceTime, Port, StreamConfig, WanTime, check_time
+from phonofilm.network.ports import Port, StreamConfig, WanTime, check_time
 from phonofilm.types import Grid
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from phonofilm.network.blocks import Hidden, Width, join_masks, with_tokens
 from phonofilm.network.layers import ATTENTION, FEED_FORWARD, Rotation, TableModulation, attend, rotate
+from phonofilm.types import Grid
 
 NOTHING = 1e-15
 """Added to the sum of weights in linear attention, so that a query which finds no key gets zeros."""
@@ -91,7 +93,7 @@ class AceLayer(nn.Module):
         return with_tokens(hidden, hidden.x + self.text_out(attend(q, k, v, mask)))
 
     def feed_forward(self, hidden: Hidden) -> Hidden:
-        """The MLP."""
+        """The MLP, whose tokens see their two neighbours."""
         shift, scale, gate = self.modulation(hidden.time, hidden.given, only=FEED_FORWARD)
         return with_tokens(hidden, hidden.x + gate * self.mlp(modulate_rms(hidden.x, shift, scale)))
 
@@ -147,3 +149,27 @@ class GroupNormEmbedding(nn.Module):
         if not x.shape[1]:  # a norm over nothing
             return x.new_zeros(*x.shape[:2], self.down.out_features)
         return self.down(self.norm(self.up(x).mT).mT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupNormEmbed:
+    """Tokens to the width by linear, group norm over channels and time, linear (ACE-Step). For one token a frame."""
+
+    inner: int
+    """Channels between the linear layers."""
+    groups: int = 32
+    """Groups of these channels; each is normed over the whole clip."""
+
+    def __post_init__(self) -> None:
+        if self.groups < 1 or self.inner % self.groups:
+            raise ValueError(f"{self.inner} channels do not divide into {self.groups} groups")
+
+    def build(self, channels: int, width: int) -> GroupNormEmbedding:
+        """The layers with fresh weights."""
+        return GroupNormEmbedding(channels, width, self.inner, self.groups)
+
+    def apply(self, layer: nn.Module, x: Float[Tensor, "B S C"], grid: Grid) -> Float[Tensor, "B S D"]:
+        """The grid's tokens, then those of references: neither run is normed with the other."""
+        if grid.rows * grid.columns != 1:
+            raise ValueError(f"GroupNormEmbed reads one token a frame, got {grid.rows} x {grid.columns}")
+        return torch.cat([layer(run) for run in (x[:, : grid.tokens], x[:, grid.tokens :])], dim=1)

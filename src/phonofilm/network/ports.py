@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from phonofilm.network.ace import GroupNormEmbedding, modulate_rms
+from phonofilm.network.ace import GroupNormEmbed
 from phonofilm.network.blocks import Context, Hidden, Width
 from phonofilm.network.layers import (
     MLP,
@@ -79,30 +79,6 @@ class ConvEmbed:
         """The grid's tokens, then those of references: neither run sees the other."""
         if grid.rows * grid.columns != 1:
             raise ValueError(f"ConvEmbed reads one token a frame, got {grid.rows} x {grid.columns}: take LinearEmbed")
-        return torch.cat([layer(run) for run in (x[:, : grid.tokens], x[:, grid.tokens :])], dim=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupNormEmbed:
-    """Tokens to the width by linear, group norm over channels and time, linear (ACE-Step). For one token a frame."""
-
-    inner: int
-    """Channels between the linear layers."""
-    groups: int = 32
-    """Groups of these channels; each is normed over the whole clip."""
-
-    def __post_init__(self) -> None:
-        if self.groups < 1 or self.inner % self.groups:
-            raise ValueError(f"{self.inner} channels do not divide into {self.groups} groups")
-
-    def build(self, channels: int, width: int) -> GroupNormEmbedding:
-        """The layers with fresh weights."""
-        return GroupNormEmbedding(channels, width, self.inner, self.groups)
-
-    def apply(self, layer: nn.Module, x: Float[Tensor, "B S C"], grid: Grid) -> Float[Tensor, "B S D"]:
-        """The grid's tokens, then those of references: neither run is normed with the other."""
-        if grid.rows * grid.columns != 1:
-            raise ValueError(f"GroupNormEmbed reads one token a frame, got {grid.rows} x {grid.columns}")
         return torch.cat([layer(run) for run in (x[:, : grid.tokens], x[:, grid.tokens :])], dim=1)
 
 
@@ -174,25 +150,6 @@ class WanTime:
         if self.clean_references:
             return stream.given
         return stream.given & (torch.arange(stream.x.shape[1], device=stream.x.device) < stream.grid.tokens)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LevelTime(WanTime):
-    """The same for weights that learned to modulate clean tokens as all others, at the clip's noise level (UniVerse-1).
-
-    A clean first frame is then told by what it holds alone.
-    """
-
-    def given(self, stream: Stream) -> Bool[Tensor, "B S"]:
-        """None."""
-        return torch.zeros_like(stream.given)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AceTime(WanTime):
-    """ACE-Step's time vectors, which are Wan's; before the output layer stands an RMS norm."""
-
-    modulate = staticmethod(modulate_rms)
 
 
 @dataclass(frozen=True)

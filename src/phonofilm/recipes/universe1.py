@@ -13,19 +13,12 @@ from phonofilm.diffusion.tasks import I2AV, T2AV
 from phonofilm.diffusion.tokens import Geometry
 from phonofilm.encoders import text
 from phonofilm.encoders.lyrics import LyricEncoder
+from phonofilm.network.ace import GroupNormEmbed
+from phonofilm.network.ace_time import AceTime, LevelTime
 from phonofilm.network.alignment import MaskedWindow, SameFrame
 from phonofilm.network.layers import Rope
 from phonofilm.network.lyrics import CaptionsAndLyrics
-from phonofilm.network.ports import (
-    AceTime,
-    Data,
-    GroupNormEmbed,
-    LevelTime,
-    Pooled,
-    StreamConfig,
-    Velocity,
-    WanTime,
-)
+from phonofilm.network.ports import Data, Pooled, StreamConfig, Velocity, WanTime
 from phonofilm.recipes import pocket, published
 from phonofilm.recipes import wan_names as wan
 from phonofilm.recipes.experiment import Dropout, Experiment, LinkDropout, Optim, Train

@@ -262,11 +262,11 @@ def claim(folder: Path, experiment: Experiment, given: Mapping[str, Any] | None 
         found = difference(without(began, FREE), without(own["experiment"], FREE))
         if given and "given" in there and not found:
             found = difference(without(there["given"], [AT]), without(given, [AT]))
-    if found and found.name.startswith("data"):
-        raise UserError(
-            f"{folder} holds a run on the clips of {there['given'].get(AT, 'other data')}, these are others "
-            f"({found}): name those with --data, or choose another folder"
-        )
+            if found and found.name.startswith("data"):
+                raise UserError(
+                    f"{folder} holds a run on the clips of {there['given'].get(AT, 'other data')}, these are others "
+                    f"({found}): name those with --data, or choose another folder"
+                )
     if found:
         raise UserError(f"{folder} holds a run with {found}: choose another folder, or train it as it was begun")
 

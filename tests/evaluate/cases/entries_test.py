@@ -28,8 +28,8 @@ def test_clips_are_named_and_speak_as_generate_takes_it(tmp_path):
     """Names with a suffix, without one, and none at all; words in ``say``, and quoted in ``prompt``."""
     table, clips = tmp_path / "p.jsonl", tmp_path / "clips"
     table.write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")
-    requests = read_requests(table, clips)
-    clips.mkdir()
+    requests = list(read_requests(table, clips))
+    clips.mkdir(exist_ok=True)
     for _, out in requests:
         out.write_bytes(b"")
     entries = {entry.path: entry for entry in find_entries(clips, prompts=table)}
