@@ -219,7 +219,7 @@ class Stream:
     pos: Float[Tensor, "B S 3"]
     """Seconds, row, column; float32 for ever."""
     beside: Float[Tensor, "B S X"]
-    """Conditions laid beside the tokens; only the Port reads them; X = 0 where there are none."""
+    """Conditioning channels concatenated to each token; only the Port reads them; X = 0 where there are none."""
     grid: Grid
     """What the tokens cover; reference tokens follow the grid's."""
 

@@ -91,7 +91,7 @@ class Group(NamedTuple):
 
 
 class QueryGroups(NamedTuple):
-    """Who reads what: windows in groups of one size, so that attention needs no mask (flash kernels take none)."""
+    """Queries and the keys each attends to, in groups of one size: attention then needs no mask (flash takes none)."""
 
     groups: tuple[Group, ...]
     back: Int[Tensor, " N"]
@@ -221,7 +221,7 @@ class CCLBlock(nn.Module):
             nn.init.zeros_(part.out.weight)
 
     def windows(self, video: Grid, audio: Grid, device: torch.device) -> tuple[QueryGroups, QueryGroups]:
-        """Who reads what where links are open: video of audio, audio of video."""
+        """Queries and their keys where links are open: A2V and V2A."""
         return groups_of(self.partition, video, audio, device)
 
     def forward(self, state: State) -> State:
@@ -255,7 +255,7 @@ class SharedText(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class CCL:
-    """Numbers of a CCL network."""
+    """Configuration of a CCL network."""
 
     video: StreamConfig
     audio: StreamConfig

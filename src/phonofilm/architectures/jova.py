@@ -23,7 +23,7 @@ from phonofilm.network.ports import DiTTime, Port, StreamConfig, check_time
 
 @dataclass(frozen=True, kw_only=True)
 class JoVA:
-    """Numbers of a JoVA network."""
+    """Configuration of a JoVA network."""
 
     video: StreamConfig
     audio: StreamConfig

@@ -212,7 +212,7 @@ class UnifiedFusionLayer(JointLayer):
 
 @dataclass(frozen=True, kw_only=True)
 class NAVA:
-    """Numbers of a NAVA network."""
+    """Configuration of a NAVA network."""
 
     video: StreamConfig
     audio: StreamConfig

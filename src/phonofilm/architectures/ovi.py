@@ -26,7 +26,7 @@ FUSION_SCALE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Ovi:
-    """Numbers of an Ovi network whose text comes from a frozen encoder and has no positions."""
+    """Configuration of an Ovi network whose text comes from a frozen encoder and has no positions."""
 
     video: StreamConfig
     audio: StreamConfig
@@ -51,7 +51,7 @@ class Ovi:
 
 @dataclass(frozen=True, kw_only=True)
 class ByteOvi:
-    """Numbers of an Ovi network that learns to read characters; these have seconds, as the tokens have."""
+    """Configuration of an Ovi network that learns to read characters; these have seconds, as the tokens have."""
 
     video: StreamConfig
     audio: StreamConfig

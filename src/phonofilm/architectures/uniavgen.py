@@ -54,7 +54,7 @@ class Interaction:
 
 @dataclass(frozen=True, kw_only=True)
 class DualBranch:
-    """Numbers of two towers that meet where their layers say so."""
+    """Configuration of two towers that meet where their layers say so."""
 
     video: StreamConfig
     audio: StreamConfig
@@ -80,7 +80,7 @@ class DualBranch:
 
 @dataclass(frozen=True, kw_only=True)
 class UniAVGen(DualBranch):
-    """Numbers of a UniAVGen network as published: a caption for the picture, characters for the sound."""
+    """Configuration of a UniAVGen network as published: a caption for the picture, characters for the sound."""
 
     text: CharacterText
 
@@ -96,7 +96,7 @@ class UniAVGen(DualBranch):
 
 @dataclass(frozen=True, kw_only=True)
 class ByteUniAVGen(DualBranch):
-    """Numbers of a UniAVGen network both of whose towers read one small text encoder, trained with them."""
+    """Configuration of a UniAVGen network both of whose towers read one small text encoder, trained with them."""
 
     text: ByteText
 

@@ -42,7 +42,7 @@ from phonofilm.types import Grid
 
 @dataclass(frozen=True, kw_only=True)
 class Stitched:
-    """Numbers of two towers, stitched block by block."""
+    """Configuration of two towers, stitched block by block."""
 
     video: StreamConfig
     audio: StreamConfig
@@ -67,7 +67,7 @@ class Stitched:
 
 @dataclass(frozen=True, kw_only=True)
 class UniVerse1(Stitched):
-    """Numbers of a UniVerse-1 as published: two captions from frozen encoders, and what is said as tokens of lyrics."""
+    """UniVerse-1 as published: two captions from frozen encoders, and what is said as tokens of lyrics."""
 
     text: CaptionsAndLyrics
 
@@ -84,7 +84,7 @@ class UniVerse1(Stitched):
 
 @dataclass(frozen=True, kw_only=True)
 class ByteUniVerse1(Stitched):
-    """Numbers of a UniVerse-1 both of whose towers read one small text encoder, trained with them."""
+    """Configuration of a UniVerse-1 both of whose towers read one small text encoder, trained with them."""
 
     text: ByteText
 

@@ -77,7 +77,7 @@ class Pinned:
 
     @property
     def codes(self) -> Codes:
-        """Numbers of the codecs that made the latents."""
+        """Strides, rates and channels of the codecs that made the latents."""
         return self.cache.codes
 
     @property

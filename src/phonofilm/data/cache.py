@@ -150,7 +150,7 @@ class Cache:
 
     @property
     def codes(self) -> Codes:
-        """Numbers of the codecs that made the latents."""
+        """Strides, rates and channels of the codecs that made the latents."""
         return self.meta.codes
 
     @property

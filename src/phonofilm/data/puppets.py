@@ -61,7 +61,7 @@ class Puppets:
 
     @property
     def codes(self) -> Codes:
-        """Numbers of both codecs."""
+        """Strides, rates and channels of both codecs."""
         return Codes.of(self.video_codec, self.audio_codec)
 
     @property

@@ -18,7 +18,7 @@ from phonofilm.types import CENTRE, Clock, Layout, Prompt
 
 @dataclass(frozen=True, kw_only=True)
 class Codes:
-    """Numbers of the codecs behind a set of latents: enough for a layout, without the codecs themselves."""
+    """Strides, rates and channels of the codecs behind a set of latents: enough for a layout."""
 
     temporal_stride: int
     spatial_stride: int
@@ -68,7 +68,7 @@ class Dataset(Protocol):
 
     @property
     def codes(self) -> Codes:
-        """Numbers of the codecs that made the latents."""
+        """Strides, rates and channels of the codecs that made the latents."""
         ...
 
     @property

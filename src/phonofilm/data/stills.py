@@ -29,7 +29,7 @@ class Stills:
 
     @property
     def codes(self) -> Codes:
-        """Numbers of the codecs that made the latents."""
+        """Strides, rates and channels of the codecs that made the latents."""
         return self.clips.codes
 
     @property

@@ -73,7 +73,7 @@ class Place(Protocol):
         ...
 
     def beside(self, known: Bool[Tensor, "B S"], clean: Float[Tensor, "B S C"]) -> Float[Tensor, "B S X"]:
-        """Channels laid beside the tokens."""
+        """Conditioning channels concatenated to each token."""
         ...
 
     def width(self, channels: int) -> int:

@@ -34,7 +34,7 @@ from phonofilm.types import Grid, Links, record
 
 @dataclass(frozen=True, kw_only=True)
 class Width:
-    """Numbers of one stream's blocks."""
+    """Configuration of one stream's blocks."""
 
     width: int
     heads: int

@@ -19,7 +19,7 @@ ROUND = 4
 
 @dataclass(frozen=True, kw_only=True)
 class ByteText:
-    """Numbers of a small text encoder over characters, trained with the model.
+    """Configuration of a small text encoder over characters, trained with the model.
 
     Each field of the prompt is one condition of character ids. ``spoken`` fields keep a token per character and
     get seconds spread evenly over the clip (less ``margin`` at both ends): in joint attention characters without
@@ -104,7 +104,7 @@ class PooledText(ByteText):
 
 
 class PooledContext(ByteContext):
-    """Tokens of characters and words, and the sum over all words that nobody says."""
+    """Tokens of characters and words, and the pooled words of scene and sound."""
 
     def __init__(self, numbers: ByteText, width: int, spec: Rope) -> None:
         super().__init__(numbers, width, spec)
@@ -207,7 +207,7 @@ class VoicedFeatures:
         return (self.text[0], self.marks)
 
     def build(self, width: int, spec: Rope) -> SharedContext:
-        """The context of a model of this width; features stand nowhere, so positions play no part."""
+        """The context of a model of this width; features have no positions."""
         return SharedContext(self.text, width)
 
     def sentinels(self, input: AVInput) -> Bool[Tensor, "B L"]:
@@ -232,7 +232,7 @@ class SharedContext(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedText:
-    """Numbers of a context over features of frozen text encoders, one condition each.
+    """Configuration of a context over features of frozen text encoders, one condition each.
 
     Each encoder has its own linear layer and the results follow each other (how JoVA's backbone merges its two
     encoders is not published: [inferred]). Text has no position: second 0 for all.
@@ -264,7 +264,7 @@ class EmbeddedContext(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class CharacterText:
-    """Numbers of a context with a caption for the picture and characters for the sound (UniAVGen).
+    """Configuration of a context with a caption for the picture and characters for the sound (UniAVGen).
 
     The caption comes from a frozen encoder and has no position. Characters are ids, trained through ConvNeXt-V2
     layers as in F5-TTS (arXiv 2410.06885), and stand one sound token apart from the first token of the sound on.
@@ -353,7 +353,7 @@ def speech_positions(seconds: Float[Tensor, "B S"], length: int) -> Float[Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class TowerText:
-    """Numbers of a context over frozen features, with a Wan MLP for each stream. Text has no position."""
+    """Configuration of a context over frozen features, with a Wan MLP for each stream. Text has no position."""
 
     video: tuple[str, int]
     """Name of the condition that the video stream reads, and its channels."""
@@ -390,5 +390,5 @@ def text_mlp(channels: int, width: int) -> MLP:
 
 
 def without_positions(x: Float[Tensor, "B L D"], mask: Bool[Tensor, "B L"] | None) -> Context:
-    """A context whose tokens stand nowhere: no reader may rotate them."""
+    """A context whose tokens have no positions: they must not be rotated."""
     return Context(x=x, mask=needed(mask), rotation=x.new_zeros(*x.shape[:2], 0, 2))

@@ -18,7 +18,7 @@ from phonofilm.types import AVInput
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionsAndLyrics:
-    """Numbers of a context over features of frozen encoders for picture and sound, and ids of what is said.
+    """Configuration of a context over features of frozen encoders for picture and sound, and ids of what is said.
 
     The picture reads its caption alone. The sound reads its own caption and then the lyrics, one place after the other.
     """

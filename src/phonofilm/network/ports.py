@@ -200,12 +200,12 @@ class Pooled:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig(Width):
-    """Numbers of one stream: its tokens, its blocks and its positions, and the parts of its port."""
+    """Configuration of one stream: its tokens, its blocks and its positions, and the parts of its port."""
 
     channels: int
     """Channels of a token that the network predicts."""
     beside: int = 0
-    """Channels laid beside the tokens (conditions that only the port reads)."""
+    """Conditioning channels concatenated to each token; only the port reads them."""
     rope: Rope
     embed: LinearEmbed | ConvEmbed | MLPEmbed | GroupNormEmbed = LinearEmbed()
     """How tokens, with what lies beside them, come to the width."""

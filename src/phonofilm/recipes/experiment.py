@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Architecture(Protocol):
-    """Numbers of a network."""
+    """Configuration of a network."""
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -39,12 +39,12 @@ class Architecture(Protocol):
 
     @property
     def video(self) -> StreamConfig:
-        """Numbers of the video stream."""
+        """Configuration of the video stream."""
         ...
 
     @property
     def audio(self) -> StreamConfig:
-        """Numbers of the audio stream."""
+        """Configuration of the audio stream."""
         ...
 
     def build(self) -> Backbone:

@@ -38,7 +38,7 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this process speaks for all: prints, logs, renames folders."""
+        """Whether this is the main process (rank 0), which prints, logs and renames folders."""
         return self.rank == 0
 
     def wait(self) -> None:
